@@ -1,0 +1,1 @@
+"""The stage of typed, renamed and deduplicated rows, built by dbt."""

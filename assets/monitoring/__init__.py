@@ -1,0 +1,1 @@
+"""The stage of drift, performance on late labels, alerts."""

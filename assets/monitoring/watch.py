@@ -1,0 +1,112 @@
+"""Watch a scored batch: measure drift and performance, write reports and alerts to the lake once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from assets import ledger
+from assets.candidates.predictor import load_predictor
+from assets.evaluation.report import write_drift_report
+from assets.features.read import batch_inputs, batch_labels, read_part
+from assets.home import Home
+from assets.monitoring.drift import drift_alert, measure_drift
+from assets.monitoring.performance import degradation_alert, measure_performance
+from assets.predictions.score import read_scores
+from assets.records import (
+    Alert, DriftReport, EvaluationReport, ModelManifest, PerformanceReport, SplitManifest, content_hash
+)
+from assets.spec import ProductSpec
+
+
+def watch_drift(home: Home, spec: ProductSpec, batch_id: str) -> DriftReport | None:
+    """Compare a scored batch with the training set of the model that scored it; None when it was not scored."""
+    lake = home.lake(spec.product)
+    scores = read_scores(lake, spec, batch_id)
+    if scores is None:
+        return None
+    predictor = load_predictor(
+        home.models(spec.product) / str(scores["model_id"][0]), threads=home.settings.threads
+    )
+    model_id = predictor.manifest.model_id
+    with lake.connect() as con:
+        split = _split(con, predictor.manifest.split_id)
+        training, test = (read_part(con, spec, split, part) for part in ("train", "test"))
+        earlier = drift_reports(con, model_id, before=batch_id)
+    reference = predictor.encoder.columns(training)
+    current = predictor.encoder.columns(batch_inputs(lake, spec, batch_id))
+    path = write_drift_report(home.report(spec.product, batch_id, "drift.html"), spec, reference, current)
+    report = measure_drift(
+        spec, batch_id=batch_id, model_id=model_id, reference=reference, current=current,
+        reference_scores=predictor.probabilities(test), current_scores=scores["probability"].to_numpy(),
+        earlier=earlier,
+    ).model_copy(update={"report": path.relative_to(home.settings.reports).as_posix()})
+    alert = drift_alert(spec, report)
+    lake.transact(lambda con: _record(con, "drift", batch_id, report, [alert] if alert else []))
+    return report
+
+
+def watch_performance(home: Home, spec: ProductSpec, batch_id: str) -> PerformanceReport | None:
+    """Hold a scored batch against its labels that are known by now; None when it was not scored."""
+    lake = home.lake(spec.product)
+    scores = read_scores(lake, spec, batch_id)
+    if scores is None:
+        return None
+    model_id = str(scores["model_id"][0])
+    with lake.connect() as con:
+        manifest = ledger.model(con, model_id)
+        tested = _own_test(con, model_id)
+    if manifest is None or tested is None:
+        return None
+    report = measure_performance(
+        spec, batch_id=batch_id, scores=scores, labels=batch_labels(lake, spec, batch_id), known_until=ledger.now(),
+        base_share=_base_share(home, spec, manifest), reference=tested.test[spec.gates.primary],
+    )
+    alert = degradation_alert(spec, report)
+    lake.transact(lambda con: _record(con, "performance", batch_id, report, [alert] if alert else []))
+    return report
+
+
+def drift_reports(con: duckdb.DuckDBPyConnection, model_id: str, before: str | None = None) -> list[DriftReport]:
+    """A champion's newest drift report of each batch, in the order of batches."""
+    found = {
+        report.batch_id: report
+        for _, report in ledger.records(con, "drift", DriftReport)
+        if report.model_id == model_id and (before is None or report.batch_id < before)
+    }
+    return [found[batch_id] for batch_id in sorted(found)]
+
+
+def performance_reports(con: duckdb.DuckDBPyConnection) -> list[PerformanceReport]:
+    """The newest performance report of each batch, in the order of batches."""
+    found = {report.batch_id: report for _, report in ledger.records(con, "performance", PerformanceReport)}
+    return [found[batch_id] for batch_id in sorted(found)]
+
+
+def _record(
+    con: duckdb.DuckDBPyConnection, name: str, batch_id: str, report: DriftReport | PerformanceReport,
+    alerts: Sequence[Alert],
+) -> None:
+    ledger.append_once(con, name, content_hash(report.model_dump(mode="json"))[:16], batch_id, report)
+    ledger.append_alerts(con, alerts)
+
+
+def _split(con: duckdb.DuckDBPyConnection, split_id: str) -> SplitManifest:
+    return next(split for _, split in ledger.records(con, "splits", SplitManifest) if split.split_id == split_id)
+
+
+def _own_test(con: duckdb.DuckDBPyConnection, model_id: str) -> EvaluationReport | None:
+    found = [item for _, item in ledger.records(con, "evaluations", EvaluationReport) if item.model_id == model_id]
+    return next((item for item in found if item.role == "candidate"), None)
+
+
+def _base_share(home: Home, spec: ProductSpec, manifest: ModelManifest) -> float:
+    """The champion's training rows' positive share: what the baseline of its time says of every row."""
+    with home.lake(spec.product).connect() as con:
+        return _split(con, manifest.split_id).parts["train"].positive_share
+
+
+def evidently_path(home: Home, report: DriftReport) -> Path:
+    """Where a drift report's HTML is."""
+    return home.settings.reports / report.report
+

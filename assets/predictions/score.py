@@ -1,0 +1,53 @@
+"""Score a batch with the live model before its labels are looked at, and keep the scores beside the features.
+
+A batch is scored once: by the model that was live when it came. The inputs are read without labels.
+"""
+
+from datetime import datetime
+
+import duckdb
+import polars as pl
+
+from assets.candidates.predictor import Predictor
+from assets.lake import Lake, has_table
+from assets.naming import PREDICTIONS, quoted, table
+from assets.spec import ProductSpec
+
+
+def scored_frame(
+    spec: ProductSpec, inputs: pl.DataFrame, predictor: Predictor, *, batch_id: str, scored_at: datetime
+) -> pl.DataFrame:
+    """Keys with probability, class, model and moment, shape (rows, keys + 6)."""
+    probabilities = predictor.probabilities(inputs)
+    return inputs.select(spec.key).with_columns(
+        pl.lit(batch_id).alias("batch_id"),
+        pl.Series("probability", probabilities, dtype=pl.Float64),
+        (pl.Series(probabilities, dtype=pl.Float64) >= predictor.manifest.decision_threshold).alias("is_positive"),
+        pl.lit(predictor.manifest.model_id).alias("model_id"),
+        pl.lit(predictor.manifest.as_of).alias("model_as_of"),
+        pl.lit(scored_at).alias("scored_at"),
+    )
+
+
+def save_scores(con: duckdb.DuckDBPyConnection, spec: ProductSpec, batch_id: str, scores: pl.DataFrame) -> int:
+    """Append a batch's scores unless it was scored before; says how many rows were new."""
+    target = table(PREDICTIONS, spec.product)
+    con.register("scores", scores.to_arrow())
+    con.execute(f"create table if not exists {target} as select * from scores limit 0")
+    present = con.execute(f"select 1 from {target} where batch_id = ? limit 1", [batch_id]).fetchone()
+    if not present:
+        con.execute(f"insert into {target} by name select * from scores")
+    con.unregister("scores")
+    return 0 if present else scores.height
+
+
+def read_scores(lake: Lake, spec: ProductSpec, batch_id: str) -> pl.DataFrame | None:
+    """A batch's scores sorted by key, or None when it was not scored."""
+    with lake.connect() as con:
+        if not has_table(con, PREDICTIONS, spec.product):
+            return None
+        order = ", ".join(quoted(name) for name in spec.key)
+        found = con.execute(
+            f"select * from {table(PREDICTIONS, spec.product)} where batch_id = ? order by {order}", [batch_id]
+        ).pl()
+    return None if found.is_empty() else found

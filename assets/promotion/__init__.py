@@ -1,0 +1,1 @@
+"""The stage of the written decision: challenger against champion."""

@@ -1,0 +1,60 @@
+"""Promotion: verify the blessing at this door, decide, write the decision once."""
+
+from assets import ledger
+from assets.errors import HeadraceError
+from assets.features.current import current_feature_set_id
+from assets.features.read import require_split
+from assets.home import Home
+from assets.promotion.decision import decide, require_blessing
+from assets.promotion.live import read_live
+from assets.records import Blessing, Decision
+from assets.spec import ProductSpec
+
+
+def promote(home: Home, spec: ProductSpec, as_of: str) -> tuple[Decision, Blessing]:
+    """Decide about the best candidate as of a batch.
+
+    Works the same from a job, a sensor, the UI or alone: what it needs is read from the ledger and verified here.
+
+    Raises:
+        HeadraceError: nothing was evaluated, or the blessing is missing, stale or a no.
+    """
+    lake = home.lake(spec.product)
+    split = require_split(lake, spec, as_of)
+    feature_set_id = current_feature_set_id(lake, spec)
+    live = read_live(home.settings.home, spec.product)
+    with lake.connect() as con:
+        evaluations = ledger.evaluations_of(con, split.split_id)
+        best = next((item for item in reversed(evaluations) if item.is_best), None)
+        if best is None:
+            raise HeadraceError(
+                "refused: nothing was evaluated on this split, so there is no quality blessing", product=spec.product,
+                where=f"promotion as of {as_of}", expected="an evaluation with its blessing", found="none",
+                fix=f"materialise evaluation for {as_of} first (headrace run {spec.product} --as-of {as_of})",
+            )
+        blessing = require_blessing(con, spec, split, best.model_id, feature_set_id=feature_set_id)
+        earlier = [item for _, item in ledger.decisions(con) if item.split_id == split.split_id]
+    repeated = _already_decided(earlier, best.model_id, live.model_id if live else None)
+    if repeated is not None:
+        return repeated, blessing
+    champion = next((item for item in reversed(evaluations) if live and item.model_id == live.model_id), None)
+    if live is not None and champion is None:
+        with lake.connect() as con:
+            manifest = ledger.model(con, live.model_id)
+        if manifest is None or manifest.feature_set_id == split.feature_set_id:
+            raise HeadraceError(
+                "refused: the champion changed since this evaluation", product=spec.product,
+                where=f"promotion as of {as_of}", expected=f"an evaluation of {live.model_id} on the same rows",
+                found=", ".join(item.model_id for item in evaluations), fix=f"materialise evaluation for {as_of} again",
+            )
+    decision = decide(spec, best, champion, as_of=as_of, live_id=live.model_id if live else None)
+    ledger.append_to_lake(lake, "decisions", [(decision.decision_id, as_of, decision)])
+    return decision, blessing
+
+
+def _already_decided(earlier: list[Decision], model_id: str, live_id: str | None) -> Decision | None:
+    """The promotion of this very model on this very split, when a rerun comes after (or amid) its going live."""
+    for decision in reversed(earlier):
+        if decision.is_promotion and decision.model_id == model_id and live_id in (model_id, decision.champion_id):
+            return decision
+    return None

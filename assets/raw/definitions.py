@@ -1,0 +1,88 @@
+"""The raw assets of a product: one per source."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets import ledger
+from assets.definitions import HomeParam, batches_of, key_of, records_table, stage_asset, table_metadata
+from assets.errors import HeadraceError
+from assets.home import Home
+from assets.lake import has_table
+from assets.naming import RAW, table
+from assets.raw import checks
+from assets.raw.ingest import RefusedFileError, load_file, prepare_raw_table
+from assets.raw.landing import REFERENCE_BATCH, find_batch
+from assets.records import Alert, Batch
+from assets.spec import ProductSpec, SourceSpec
+
+
+def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
+    """The raw assets: the product's own source, then its references."""
+    return [_build_source(spec, name, source) for name, source in spec.sources.items()]
+
+
+def _build_source(spec: ProductSpec, name: str, source: SourceSpec) -> dg.AssetsDefinition:
+    parts = () if name == spec.product else (name,)
+
+    @stage_asset(
+        spec, RAW, *parts, description=source.description or f"Rows of {name} as they were delivered.",
+        kinds={"duckdb", "csv"}, deps=[], checks=checks.specs(spec, *parts), partitioned=source.has_batch,
+        skippable=True,
+    )
+    def raw(context: dg.AssetExecutionContext, home: HomeParam) -> Iterator[Any]:
+        keys = batches_of(context) if source.has_batch else [REFERENCE_BATCH]
+        batches, refusals = load_batches(home, spec, name, keys)
+        if batches or not refusals:
+            yield dg.MaterializeResult(key_of(spec, RAW, *parts), metadata=_metadata(home, spec, name, batches))
+        yield from checks.results(spec, batches, refusals, *parts)
+
+    return raw
+
+
+def load_batches(home: Home, spec: ProductSpec, name: str, keys: list[str]) -> tuple[list[Batch], list[str]]:
+    """Load the named batches of a source; what was loaded before costs one look at the ledger.
+
+    Returns:
+        the ledger's rows, and the reasons of the files that were refused (each is an alert, too).
+    """
+    lake, source = home.lake(spec.product), spec.sources[name]
+    batches: list[Batch] = []
+    refusals: list[str] = []
+    prepare_raw_table(lake, name, source)
+    with lake.connect() as con:
+        known = {batch.batch_id: batch for batch in ledger.batches(con, name) if batch.status == "LOADED"}
+    for key in keys:
+        path = find_batch(spec, home.landing(spec.product), name, key)
+        if path is None:
+            if key in known:
+                batches.append(known[key])
+            elif name == spec.product:
+                refusals.append(
+                    HeadraceError(
+                        f"there is no file for batch {key}", product=spec.product, where=str(home.landing(spec.product)),
+                        expected=source.files, fix=f"headrace land {spec.product} FILE",
+                    ).one_line
+                )
+            continue
+        try:
+            batches.append(load_file(lake, name, source, path, key))
+        except RefusedFileError as error:
+            reason = error.one_line
+            refusals.append(reason)
+            alert = Alert(product=spec.product, kind="refused_file", batch_id=key, cause=reason, message=reason)
+            lake.transact(lambda con, alert=alert: ledger.append_alerts(con, [alert]))  # type: ignore[misc]
+    return batches, refusals
+
+
+def _metadata(home: Home, spec: ProductSpec, name: str, batches: list[Batch]) -> dict[str, Any]:
+    columns = ("batch_id", "file_name", "rows_in", "rows_loaded", "rows_quarantined", "sha256")
+    with home.lake(spec.product).connect() as con:
+        shown = table_metadata(con, table(RAW, name)) if has_table(con, RAW, name) else {}
+    return {
+        **shown,
+        "rows_loaded": sum(batch.rows_loaded for batch in batches),
+        "rows_quarantined": sum(batch.rows_quarantined for batch in batches),
+        "batches": records_table([{column: getattr(batch, column) for column in columns} for batch in batches]),
+    }

@@ -1,0 +1,260 @@
+"""Load one delivered file: every row goes to the raw table or to quarantine, with the ledger row that counts them.
+
+All in one transaction. Everything is read as text by header name and cast in SQL, so a value that doesn't fit its
+column is quarantined with its place instead of stopping the file. What a file of another shape means is decided
+here; which file to read is decided by the caller.
+"""
+
+import csv
+from pathlib import Path
+
+import duckdb
+
+from assets import ledger
+from assets.errors import HeadraceError
+from assets.lake import Lake, has_table
+from assets.naming import literal, quoted, table
+from assets.raw.landing import REFERENCE_BATCH, stage_copy
+from assets.records import Batch
+from assets.spec import ColumnType, SourceSpec
+
+QUARANTINE = "quarantine"
+_QUARANTINE_DDL = f"""create table if not exists {table("raw", QUARANTINE)} (
+    source varchar, batch_id varchar, row_number bigint, column_name varchar, expected varchar, found varchar,
+    raw_text varchar, quarantined_at timestamptz)"""
+
+
+class RefusedFileError(HeadraceError):
+    """A whole file was refused; nothing of it was loaded and the file is where it was."""
+
+
+def count_rows(path: Path) -> int:
+    """Data rows of a CSV file counted apart from the parser that loads them: records after the header."""
+    content = path.read_bytes()
+    if b'"' not in content:
+        lines = content.count(b"\n") + (not content.endswith(b"\n"))
+        blank = sum(content.count(sign) for sign in (b"\n\n", b"\n\r\n"))
+        return max(lines - blank - 1, 0) if content.strip() else 0
+    text = content.decode("utf-8-sig", errors="replace")
+    return max(sum(1 for row in csv.reader(text.splitlines(keepends=True)) if row) - 1, 0)
+
+
+def read_header(path: Path) -> list[str]:
+    """Column names of a CSV file's first line.
+
+    Raises:
+        RefusedFileError: the file is empty or its first line is not UTF-8 text.
+    """
+    with path.open("rb") as file:
+        first = file.readline(1 << 20)
+    try:
+        text = first.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise RefusedFileError(
+            "the file isn't UTF-8 text", expected="UTF-8", found=repr(first[:20]), fix="save it as UTF-8"
+        ) from None
+    header = next(csv.reader([text]), [])
+    if not header or "\x00" in text:
+        raise RefusedFileError(
+            "the file has no header", expected="column names on the first line", found=repr(text[:40]),
+            fix="deliver the file again, with its header",
+        )
+    return header
+
+
+def check_header(header: list[str], source: SourceSpec) -> None:
+    """Hold a header against the file contract, by name; the order is free.
+
+    Raises:
+        RefusedFileError: a column is missing, unknown or there twice.
+    """
+    missing = [name for name in source.columns if name not in header]
+    unknown = [name for name in header if name not in source.columns]
+    double = sorted({name for name in header if header.count(name) > 1})
+    parts = [
+        f"{what} {', '.join(names)}"
+        for what, names in (("missing", missing), ("unknown", unknown), ("twice", double))
+        if names
+    ]
+    if parts:
+        raise RefusedFileError(
+            "the columns are not the ones of the file contract",
+            where="header",
+            expected=", ".join(source.columns),
+            found="; ".join(parts),
+            fix="deliver the file with these columns, or change `columns:` in the product's spec",
+        )
+
+
+def prepare_raw_table(lake: Lake, name: str, source: SourceSpec) -> None:
+    """Create a source's raw table, so that what reads it works before the first file has come."""
+    with lake.connect() as con:
+        if has_table(con, "raw", name):
+            return
+    lake.transact(lambda con: con.execute(_raw_ddl(name, source)))
+
+
+def load_file(lake: Lake, name: str, source: SourceSpec, path: Path, batch_id: str) -> Batch:
+    """Load a landed file once.
+
+    Args:
+        lake: the product's lake.
+        name: the source; also its raw table.
+        source: its contract.
+        path: the landed file.
+        batch_id: the batch it is; for a source without batches the content's own hash is used.
+
+    Returns:
+        the ledger's row; that of the first delivery when the content was loaded before.
+
+    Raises:
+        RefusedFileError: the file as a whole can't be loaded; that is in the ledger, with the reason.
+    """
+    staged, sha256, size_bytes = stage_copy(path, lake.staging)
+    batch_id = sha256[:12] if batch_id == REFERENCE_BATCH else batch_id
+    facts = {"source": name, "batch_id": batch_id, "file_name": path.name, "sha256": sha256, "size_bytes": size_bytes}
+    try:
+        return lake.transact(lambda con: _load(con, facts, source, staged))
+    except RefusedFileError as error:
+        refusal = RefusedFileError(
+            error.what, product=lake.product, where=f"{path.name}{': ' + error.where if error.where else ''}",
+            expected=error.expected, found=error.found, fix=error.fix,
+        )
+        reason = refusal.one_line
+        lake.transact(lambda con: _refuse(con, facts, reason))
+        raise refusal from None
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _load(con: duckdb.DuckDBPyConnection, facts: dict[str, str | int], source: SourceSpec, staged: Path) -> Batch:
+    name, batch_id = str(facts["source"]), str(facts["batch_id"])
+    for batch in ledger.batches(con, name):
+        if batch.status == "LOADED" and batch.sha256 == facts["sha256"]:
+            return batch
+        if batch.status == "LOADED" and batch.batch_id == batch_id:
+            raise RefusedFileError(
+                f"batch {batch_id} was loaded before with other content",
+                expected=f"the content of {batch.file_name}, SHA-256 {batch.sha256[:12]}…",
+                found=f"SHA-256 {str(facts['sha256'])[:12]}…",
+                fix="deliver the corrected rows under a new batch id; what is loaded stays as it is",
+            )
+    header = read_header(staged)
+    check_header(header, source)
+    rows_in = count_rows(staged)
+    con.execute(_raw_ddl(name, source))
+    con.execute(_QUARANTINE_DDL)
+    _parse(con, staged, header, source)
+    columns = ", ".join(quoted(column) for column in source.columns)
+    casts = ", ".join(f"try_cast({quoted(column)} as {kind})" for column, kind in source.columns.items())
+    loaded = con.execute(
+        f"insert into {table('raw', name)} (batch_id, row_number, {columns}) "
+        f"select ?, row_number, {casts} from temp.parsed where bad_column is null order by row_number",
+        [batch_id],
+    ).fetchall()[0][0]
+    quarantined = con.execute(
+        f"""insert into {table("raw", QUARANTINE)}
+        select $source, $batch, row_number, bad_column, expected, found, raw_text, $now
+        from (
+            select row_number, bad_column, expected, found, raw_text from temp.parsed where bad_column is not null
+            union all select line - 1, column_name, 'a row of {len(header)} fields', error_message, csv_line
+            from temp.rejected
+        )""",
+        {"source": name, "batch": batch_id, "now": ledger.now()},
+    ).fetchall()[0][0]
+    batch = Batch.model_validate(
+        {
+            **facts, "status": "LOADED", "rows_in": rows_in, "rows_loaded": loaded,
+            "rows_quarantined": quarantined, "loaded_at": ledger.now(),
+        }
+    )
+    if batch.rows_in != batch.rows_loaded + batch.rows_quarantined:
+        raise RefusedFileError(
+            "rows are unaccounted for",
+            expected=f"{rows_in} rows counted in the file",
+            found=f"{loaded} loaded + {quarantined} quarantined",
+            fix="look for an unclosed quote or stray control characters; nothing was loaded",
+        )
+    ledger.append_batch(con, batch)
+    return batch
+
+
+def _refuse(con: duckdb.DuckDBPyConnection, facts: dict[str, str | int], reason: str) -> None:
+    known = ledger.batches(con, str(facts["source"]))
+    if not any(item.sha256 == facts["sha256"] and item.reason == reason for item in known):
+        ledger.append_batch(
+            con, Batch.model_validate({**facts, "status": "REFUSED", "reason": reason, "loaded_at": ledger.now()})
+        )
+
+
+def _raw_ddl(name: str, source: SourceSpec) -> str:
+    columns = ", ".join(f"{quoted(column)} {kind}" for column, kind in source.columns.items())
+    return f"create table if not exists {table('raw', name)} (batch_id varchar, row_number bigint, {columns})"
+
+
+def _parse(con: duckdb.DuckDBPyConnection, staged: Path, header: list[str], source: SourceSpec) -> None:
+    """Fill `temp.parsed` (every row that has the right shape, with its first fault) and `temp.rejected`."""
+    names = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in header)
+    nulls = ", ".join(literal(text) for text in source.nulls)
+    fields = ", ".join(quoted(column) for column in header)
+    try:
+        con.execute(
+            f"""create or replace temp table read_rows as
+            select row_number() over () as place, {fields} from read_csv(
+                {literal(str(staged))}, columns={{{names}}}, header=true, auto_detect=false, delim=',', quote='"',
+                escape='"', nullstr=[{nulls}], strict_mode=true, ignore_errors=true, store_rejects=true)"""
+        )
+    except duckdb.Error as error:
+        raise RefusedFileError(
+            "the file can't be read as CSV", expected="comma-separated UTF-8 text", found=str(error).splitlines()[0],
+            fix="open the file at the place named, mend it and deliver it again",
+        ) from None
+    con.execute(
+        """create or replace temp table rejected as
+        select line, any_value(column_name) as column_name, any_value(error_message) as error_message,
+            any_value(csv_line) as csv_line from reject_errors group by line"""
+    )
+    # A rejected row keeps its number, so the rows after it are numbered as they stand in the file.
+    con.execute(
+        f"""create or replace temp table parsed as
+        with numbered as (
+            select number as row_number, row_number() over (order by number) as place
+            from range(1, (select count(*) from read_rows) + (select count(*) from rejected) + 1) as numbers(number)
+            where number not in (select line - 1 from rejected)
+        )
+        select numbered.row_number, read_rows.* exclude (place), {_first_fault(source)},
+            to_json({{{", ".join(f"{literal(column)}: {quoted(column)}" for column in header)}}})::varchar as raw_text
+        from read_rows join numbered using (place)"""
+    )
+
+
+def _first_fault(source: SourceSpec) -> str:
+    """SQL for `bad_column`, `expected` and `found`: the first column whose text isn't what the contract says."""
+    faults = []
+    for column, kind in source.columns.items():
+        if column in source.required:
+            faults.append((column, f"{quoted(column)} is null", "a value"))
+        if kind != "VARCHAR":
+            faults.append((column, _does_not_fit(column, kind), kind))
+    if not faults:
+        return "null::varchar as bad_column, null::varchar as expected, null::varchar as found"
+    parts = {
+        "bad_column": [(test, literal(column)) for column, test, _ in faults],
+        "expected": [(test, literal(expected)) for _, test, expected in faults],
+        "found": [(test, quoted(column)) for column, test, _ in faults],
+    }
+    return ", ".join(
+        "case " + " ".join(f"when {test} then {value}" for test, value in cases) + f" end as {name}"
+        for name, cases in parts.items()
+    )
+
+
+def _does_not_fit(column: str, kind: ColumnType) -> str:
+    field = quoted(column)
+    if kind == "BIGINT":  # a cast would round 1.5 silently
+        test = f"(try_cast({field} as bigint) is null or try_cast({field} as bigint) <> try_cast({field} as double))"
+    elif kind == "DOUBLE":
+        test = f"not coalesce(isfinite(try_cast({field} as double)), false)"
+    else:
+        test = f"try_cast({field} as {kind}) is null"
+    return f"({field} is not null and {test})"

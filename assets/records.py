@@ -1,0 +1,289 @@
+"""The records that stages write and read: what was loaded, split, trained, judged, decided, served and seen.
+
+Each is a frozen pydantic model. A record that has an id is named by its content, so writing it twice is once.
+Nothing here reads or writes.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT_VERSION = 1
+
+
+def content_hash(value: Any) -> str:
+    """SHA-256 of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class Record(BaseModel):
+    """A frozen record with a canonical JSON text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, so equal records are equal texts."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+
+class Batch(Record):
+    """One delivered file: what was in it and what became of its rows (`loaded` + `quarantined` = `rows_in`)."""
+
+    source: str
+    batch_id: str
+    file_name: str
+    sha256: str
+    size_bytes: int
+    status: Literal["LOADED", "REFUSED"]
+    reason: str = ""
+    rows_in: int = 0
+    rows_loaded: int = 0
+    rows_quarantined: int = 0
+    loaded_at: datetime
+
+
+class SplitPart(Record):
+    """One part of a split: its rows are those of the label table between two event times, in its batches."""
+
+    rows: int
+    positives: int
+    unlabelled: int = Field(description="rows left out because they have no label, or none known in time")
+    event_from: datetime
+    event_until: datetime = Field(description="exclusive")
+    row_set_hash: str = Field(description="order-free hash of keys, features and labels of this part")
+
+    @property
+    def positive_share(self) -> float:
+        """Share of positive labels."""
+        return self.positives / self.rows if self.rows else 0.0
+
+
+class SplitManifest(Record):
+    """Which rows train, validate and test as of a batch: boundaries and hashes, not copies."""
+
+    product: str
+    as_of: str
+    strategy: str
+    known_until: datetime = Field(description="training uses labels known before this moment only")
+    test_batch: str
+    parts: dict[Literal["train", "validation", "test"], SplitPart]
+    feature_set_id: str
+    data_snapshot: int = Field(description="DuckLake snapshot from which the rows can be read again as they were")
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def split_id(self) -> str:
+        """Named by its boundaries and row-set hashes; the snapshot number is where to find them, not what they are."""
+        return content_hash(self.model_dump(mode="json", exclude={"data_snapshot"}))[:16]
+
+
+class FeatureSchema(Record):
+    """What a model needs to turn a row of inputs into numbers: inputs, expressions, categories."""
+
+    inputs: dict[str, str] = Field(description="input -> number, integer, category or timestamp")
+    required: tuple[str, ...]
+    descriptions: dict[str, str]
+    row: dict[str, str] = Field(description="row feature -> Polars SQL expression")
+    # pairs, not a mapping: their order is the model's, and canonical JSON sorts the keys of mappings
+    columns: tuple[tuple[str, str], ...] = Field(description="(model column, number or category), in order")
+    categories: dict[str, tuple[str, ...]] = Field(description="category column -> known values, sorted; code = place")
+
+    def can_score(self, columns: Iterable[str]) -> bool:
+        """Whether rows with these columns have every input."""
+        return set(self.inputs) <= set(columns)
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the model columns, in order."""
+        return [name for name, _ in self.columns]
+
+
+class ModelManifest(Record):
+    """One trained model. Its id covers files, features and training data; timings are kept apart."""
+
+    format_version: int = FORMAT_VERSION
+    product: str
+    algorithm: str
+    task: str
+    as_of: str
+    split_id: str
+    training_row_set_hash: str
+    data_snapshot: int = Field(description="DuckLake snapshot that the training set can be read from again")
+    training_rows: int
+    spec_hash: str
+    feature_set_id: str
+    features: FeatureSchema
+    label: str
+    positive_meaning: str
+    decision_threshold: float
+    params: dict[str, Any]
+    seed: int
+    versions: dict[str, str]
+    files: dict[str, str] = Field(description="file name -> SHA-256")
+    model_file: str
+
+    @property
+    def model_id(self) -> str:
+        """Algorithm and content hash. The snapshot number is left out: the row-set hash already names the rows."""
+        content = self.model_dump(mode="json", exclude={"data_snapshot"})
+        return f"{self.algorithm.replace('_', '-')}-{content_hash(content)[:12]}"
+
+
+class Gate(Record):
+    """One verdict: what was observed, against which threshold."""
+
+    name: str
+    verdict: Literal["PASSED", "FAILED", "WARNED"]
+    observed: float | str
+    threshold: float | str
+    detail: str = ""
+
+
+class EvaluationReport(Record):
+    """The metrics of one model on rows it has not seen."""
+
+    model_id: str
+    algorithm: str
+    role: Literal["candidate", "champion"]
+    split_id: str
+    validation: dict[str, float]
+    test: dict[str, float]
+    slices: dict[str, dict[str, float]] = Field(default_factory=dict)
+    is_best: bool = False
+
+
+class Blessing(Record):
+    """A gate's word about exactly this model and this data."""
+
+    kind: Literal["quality", "infrastructure"]
+    verdict: Literal["BLESSED", "NOT_BLESSED"]
+    product: str
+    as_of: str
+    model_id: str
+    split_id: str
+    test_row_set_hash: str
+    feature_set_id: str
+    spec_hash: str
+    gates: tuple[Gate, ...]
+
+    @property
+    def blessing_id(self) -> str:
+        """Named by what it says."""
+        return content_hash(self.model_dump(mode="json"))[:16]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Each failed gate in words."""
+        return tuple(
+            f"{gate.name}: observed {_short(gate.observed)}, threshold {_short(gate.threshold)}"
+            for gate in self.gates
+            if gate.verdict == "FAILED"
+        )
+
+
+DecisionVerdict = Literal[
+    "PROMOTED_FIRST_CHAMPION",
+    "PROMOTED_BETTER_THAN_CHAMPION",
+    "PROMOTED_CHAMPION_NOT_COMPARABLE",
+    "KEPT_CHAMPION_NOT_BETTER",
+    "KEPT_CHAMPION_SAME_MODEL",
+    "REFUSED_NOT_BLESSED",
+    "REFUSED_INFRASTRUCTURE",
+    "LIVE",
+]
+
+
+class Decision(Record):
+    """What was decided about a challenger, and why. Append-only; the id makes a repetition one row."""
+
+    product: str
+    as_of: str
+    verdict: DecisionVerdict
+    model_id: str
+    champion_id: str | None
+    split_id: str
+    reason: str
+    evidence: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def decision_id(self) -> str:
+        """Named by what it says."""
+        return content_hash(self.model_dump(mode="json"))[:16]
+
+    @property
+    def is_promotion(self) -> bool:
+        """Whether the challenger won."""
+        return self.verdict.startswith("PROMOTED_")
+
+
+class LivePointer(Record):
+    """Which bento is served. One file per product, replaced by one rename, last of all."""
+
+    product: str
+    as_of: str
+    model_id: str
+    bento: str
+    decision_id: str
+    offline_parity: str
+    latency_p50_ms: float
+    latency_p99_ms: float
+
+
+class DriftReport(Record):
+    """How far a batch is from the champion's training set, column by column, on all rows."""
+
+    product: str
+    batch_id: str
+    model_id: str
+    verdict: Literal["STABLE", "DRIFTED"]
+    column_psi: dict[str, float]
+    drifted: tuple[str, ...]
+    share_drifted: float
+    prediction_psi: float
+    persisted_batches: int = Field(description="drifted batches in a row, this one included")
+    report: str = Field(default="", description="path of Evidently's HTML below the reports folder")
+
+
+class PerformanceReport(Record):
+    """What the champion's earlier predictions turned out to be worth once labels were known."""
+
+    product: str
+    batch_id: str
+    model_id: str
+    verdict: Literal["OK", "DEGRADED"]
+    rows_scored: int
+    rows_labelled: int
+    metrics: dict[str, float]
+    baseline_metrics: dict[str, float]
+    reference: float = Field(description="primary metric of the champion on its own test rows")
+
+
+class Retrain(Record):
+    """A retraining run that was asked for, once per cause."""
+
+    product: str
+    cause: str
+    batch_id: str
+
+
+class Alert(Record):
+    """Something a person should see."""
+
+    product: str
+    kind: Literal["drift", "degradation", "refused_file", "gate"]
+    batch_id: str
+    cause: str
+    message: str
+
+    @property
+    def alert_id(self) -> str:
+        """One alert per cause."""
+        return content_hash([self.product, self.kind, self.batch_id, self.cause])[:16]
+
+
+def _short(value: float | str) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,97 @@
+"""Settings of an installation: where the home is and where lakes keep their catalog and data.
+
+What belongs to one product is in its spec, not here. Every field can be set by an environment variable with the
+prefix ``HEADRACE_`` (``HEADRACE_HOME``, ``HEADRACE_LAKE_CATALOG``, ...).
+"""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+# Dagster, dbt, Evidently and BentoML each have a switch of their own; all are off unless the user set them.
+TELEMETRY_OFF = {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
+
+
+class Settings(BaseSettings):
+    """Where things are kept. The defaults need no server: everything is below ``home``."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_", frozen=True, extra="ignore")
+
+    home: Path = Field(default=CHECKOUT / ".headrace", description="landing, lakes, models, bentos, reports, dagster")
+    lake_catalog: str = Field(
+        default="sqlite:{home}/lakes/{product}/catalog.sqlite",
+        description="DuckLake catalog of a product: sqlite:PATH, or postgres:dbname=... for a shared deployment",
+    )
+    lake_data: str = Field(
+        default="{home}/lakes/{product}/data/", description="where a product's Parquet files are: a folder or s3://..."
+    )
+    products: Path = Field(
+        default=CHECKOUT / "orchestration" / "products", description="the folder of product specs (*.yaml)"
+    )
+    dbt_project: Path = Field(default=CHECKOUT / "dbt_project", description="the dbt project of all products")
+    threads: int = Field(default=2, ge=1, description="threads of DuckDB, LightGBM and onnxruntime")
+    lock_timeout_seconds: float = Field(default=600.0, gt=0, description="how long a writer waits for its turn")
+    ui_port: int = Field(default=3000, ge=1, le=65535)
+    reports_port: int = Field(default=3001, ge=1, le=65535, description="where `headrace ui` serves the HTML reports")
+
+    def model_post_init(self, _context: object) -> None:
+        """Make the home absolute, so that a process started elsewhere means the same folder."""
+        object.__setattr__(self, "home", self.home.expanduser().resolve())
+
+    @property
+    def landing(self) -> Path:
+        """The folder into which files are dropped, one folder per product."""
+        return self.home / "landing"
+
+    @property
+    def models(self) -> Path:
+        """The content-addressed model files."""
+        return self.home / "models"
+
+    @property
+    def bentos(self) -> Path:
+        """The BentoML home: `BENTOML_HOME` of every build and serve."""
+        return self.home / "bentos"
+
+    @property
+    def reports(self) -> Path:
+        """HTML reports, served by `headrace ui`."""
+        return self.home / "reports"
+
+    @property
+    def dagster(self) -> Path:
+        """Dagster's instance: `DAGSTER_HOME`."""
+        return self.home / "dagster"
+
+    def lake_folder(self, product: str) -> Path:
+        """The local folder of a product's lake: catalog, lock, staged files."""
+        return self.home / "lakes" / product
+
+    def catalog_of(self, product: str) -> str:
+        """The DuckLake catalog string of a product."""
+        return self.lake_catalog.format(home=self.home, product=product)
+
+    def data_path_of(self, product: str) -> str:
+        """The DuckLake data path of a product, with a closing slash."""
+        path = self.lake_data.format(home=self.home, product=product)
+        return path if path.endswith("/") else path + "/"
+
+    def environment(self) -> dict[str, str]:
+        """What a child process needs to find the same home, silent on the wire."""
+        return {
+            **os.environ,
+            **{name: os.environ.get(name, value) for name, value in TELEMETRY_OFF.items()},
+            "HEADRACE_HOME": str(self.home),
+            "DAGSTER_HOME": str(self.dagster),
+            "BENTOML_HOME": str(self.bentos),
+        }
+
+
+def silence_telemetry() -> None:
+    """Turn off every library's telemetry in this process, unless the user has set the switch."""
+    for name, value in TELEMETRY_OFF.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,101 @@
+"""The service inside a bento: scores rows with the one model that is packed beside it.
+
+This module can be imported inside a bento only, where `build.py` puts it: BentoML needs the types of requests when
+the class is made, and they are the packed model's. Requests are judged in `front_door.py` before they come here. It
+imports neither Dagster nor dbt nor Evidently nor DuckDB, and nothing is ever unpickled.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import numpy as np
+from numpy.typing import NDArray
+from starlette.responses import Response
+
+from assets.model_store import read_model
+from bentos.front_door import PREDICT, FrontDoor, problem_response
+from bentos.schemas import Problem, Serving, rows_of, wire_types
+
+PACKED = Path(__file__).resolve().parent.parent
+
+_example = json.loads((PACKED / "example.json").read_bytes())
+_serving = Serving.model_validate_json((PACKED / "serving.json").read_bytes())
+# Verified here, so that a damaged bento ends `bentoml serve` at once instead of its workers again and again.
+_manifest, _files = read_model(PACKED / "model" / _serving.model_id)
+_types = wire_types(_manifest, _example)
+_DESCRIPTION = f"""{_manifest.positive_meaning}: probability by model {_manifest.model_id}, as of {_serving.as_of}.
+
+Refusals name the field: 400 for a wrong or unknown field, 408 for a body that takes longer than 10 s, 413 for more
+than 8 MiB, 415 for anything but JSON, 422 for rows so extreme that the model has no finite answer, 429 while 16
+requests are being answered.
+"""
+
+
+class UnscorableError(Exception):
+    """Rows of the right types for which the model has no finite answer."""
+
+
+@bentoml.service(
+    name=_manifest.product,
+    description=_DESCRIPTION,
+    workers=1,
+    threads=2,  # rows are scored outside the event loop; one more waits for CPU rather than for its turn
+    traffic={"timeout": 30, "max_concurrency": 16},  # more are told 429
+    http={"host": "127.0.0.1"},
+    # a row is too little work to share out; the threads would only disturb each other
+    envs=[{"name": name, "value": "1"} for name in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")],
+)
+class Predictions:
+    """Predictions of the product's live model."""
+
+    def __init__(self) -> None:
+        # here and not above: the supervising process imports this module too, and scores nothing
+        from assets.candidates.predictor import Predictor  # noqa: PLC0415
+
+        self._predictor = Predictor(_manifest, _files[_manifest.model_file])
+        # ready means it has answered: the first row costs far more than the next
+        example: Any = _types.request.model_validate_json(json.dumps({"rows": [_example]}))
+        self._probabilities(rows_of(example.rows))
+
+    @bentoml.api(route=PREDICT, input_spec=_types.request, output_spec=_types.response)  # type: ignore[untyped-decorator]
+    def predict(self, rows: list[Any]) -> Any:
+        """Score rows: the probability of the positive class for each, in the order they were sent."""
+        values = rows_of(rows)
+        try:
+            probabilities = self._probabilities(values)
+        except UnscorableError:
+            return self._first_unscorable(values)
+        return _types.answer(_serving, probabilities, threshold=_manifest.decision_threshold)
+
+    def _probabilities(self, rows: list[dict[str, Any]]) -> NDArray[np.float64]:
+        """Probability of each row, shape (rows,), each finite.
+
+        Raises:
+            UnscorableError: a row's features can't be computed, or the model's answer to one isn't finite.
+        """
+        from polars.exceptions import PanicException, PolarsError  # noqa: PLC0415
+
+        try:
+            probabilities = self._predictor.probabilities_of_rows(rows)
+        except (PolarsError, PanicException) as error:
+            raise UnscorableError(str(error)) from error
+        if not np.isfinite(probabilities).all():
+            raise UnscorableError("the model's answer is not a finite number")
+        return probabilities
+
+    def _first_unscorable(self, rows: list[dict[str, Any]]) -> Response:
+        """The refusal that names the first row without an answer, found one by one."""
+        for place, row in enumerate(rows):
+            try:
+                self._probabilities([row])
+            except UnscorableError:
+                message = "the model has no finite answer to this row; look for extreme numbers"
+                return problem_response(422, [Problem(f"rows.{place}", message)])
+        return problem_response(422, [Problem("rows", "the model has no finite answer to these rows together")])
+
+
+Predictions.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator made a bentoml.Service of the class
+    FrontDoor, types=_types, serving=_serving, meaning=_manifest.positive_meaning
+)

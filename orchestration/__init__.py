@@ -1,0 +1,1 @@
+"""Composes everything: specs become products, products become one code location."""

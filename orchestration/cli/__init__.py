@@ -1,0 +1,1 @@
+"""The `headrace` command: thin, over the same functions that Dagster calls."""

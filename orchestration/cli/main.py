@@ -1,0 +1,215 @@
+"""The commands of `headrace`. Each reads its arguments and calls one function; heavy imports stay inside."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from assets.errors import HeadraceError
+from assets.settings import Settings, silence_telemetry
+from assets.spec import ProductSpec, load_specs
+from orchestration.cli.console import out, show_error, table
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
+    help="Headrace: from landed files to a served champion, on your laptop.",
+)
+Product = Annotated[str, typer.Argument(help="A product: the name of its file in orchestration/products.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
+
+
+def main() -> None:
+    """Entry point: an error that a user can mend is shown as one, with exit code 1."""
+    silence_telemetry()
+    try:
+        app()
+    except HeadraceError as error:
+        show_error(error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        show_error(HeadraceError("interrupted; nothing is lost, run the same command again to go on"))
+        sys.exit(130)
+
+
+def find_product(settings: Settings, name: str) -> ProductSpec:
+    """The spec of a product.
+
+    Raises:
+        HeadraceError: there is none of that name.
+    """
+    specs = load_specs(settings.products)
+    if name not in specs:
+        raise HeadraceError(
+            "no such product", product=name, where=str(settings.products), expected=", ".join(specs) or "a *.yaml file",
+            found=name, fix=f"add {name}.yaml there (CONTRIBUTING.md says how), or name one of these",
+        )
+    return specs[name]
+
+
+@app.command()
+def demo(product: Annotated[str, typer.Argument(help="Which demo.")] = "flights") -> None:
+    """Tell a product's story on real data: land, train, decide, serve, watch. Run it again at any point."""
+    from orchestration import demos
+    from orchestration.cli import demo as stories
+
+    if product not in demos.DEMOS:
+        raise HeadraceError("there is no such demo", found=product, expected=", ".join(demos.DEMOS), fix="headrace demo")
+    settings = Settings()
+    stories.flights(settings, find_product(settings, product))
+
+
+@app.command()
+def land(
+    product: Product, files: Annotated[list[Path], typer.Argument(help="Files to deliver; their names say the batch.")]
+) -> None:
+    """Copy files into a product's landing folder, so that each appears there whole."""
+    from assets.home import Home
+    from assets.raw.landing import deliver
+
+    settings = Settings()
+    spec = find_product(settings, product)
+    folder = Home(settings).landing(product)
+    for file in files:
+        out.print(f"landed {deliver(spec, folder, file)}", soft_wrap=True)
+
+
+@app.command()
+def run(
+    product: Product,
+    as_of: Annotated[str, typer.Option("--as-of", metavar="KEY", help="Train, test and decide as of this batch.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Take every batch all the way, oldest first (a backtest).")] = False,
+) -> None:
+    """Load what has landed, then take the newest batch all the way: score, train, judge, decide, serve, watch."""
+    from assets.raw.landing import landed_files
+    from orchestration.cli.runs import Runner
+    from orchestration.cli.summary import print_summary
+
+    settings = Settings()
+    runner = Runner(settings, find_product(settings, product))
+    spec = runner.spec
+    landed = {file.batch_id for file in landed_files(spec, runner.home.landing(product)) if file.source == product}
+    batches = sorted(landed | set(runner.known_batches()))
+    if not batches or (as_of and as_of not in batches):
+        raise HeadraceError(
+            "there is no such batch" if batches else "nothing has landed", product=product,
+            where=str(runner.home.landing(product)), expected=", ".join(batches) or spec.source.files, found=as_of,
+            fix=f"headrace land {product} FILE..." if not batches else "choose one of these",
+        )
+    chosen = batches if every else [as_of or batches[-1]]
+    loaded = runner.load([batch for batch in batches if batch <= chosen[-1]], cause="command")
+    went = [batch for batch in chosen if runner.go_all_the_way(batch, cause="command")]
+    if not loaded and not went:
+        out.print(f"Nothing to do: {', '.join(chosen)} went all the way before.\n")
+    print_summary(runner.home, spec)
+
+
+@app.command()
+def status(
+    product: Annotated[str, typer.Argument(help="A product; all of them when left out.")] = "", as_json: Json = False
+) -> None:
+    """Batches, champion, gates, alerts and what is live."""
+    from assets.home import Home
+    from orchestration.cli.summary import print_summary
+    from orchestration.status import product_status
+
+    settings = Settings()
+    specs = [find_product(settings, product)] if product else list(load_specs(settings.products).values())
+    home = Home(settings)
+    if not as_json:
+        for spec in specs:
+            print_summary(home, spec)
+        return
+    found = [product_status(home, spec) for spec in specs]
+    _print_json(found[0] if product else found)
+
+
+@app.command()
+def history(product: Product, as_json: Json = False) -> None:
+    """Which model was decided about and live, when and why."""
+    from assets.home import Home
+    from orchestration.status import product_history
+
+    settings = Settings()
+    rows = product_history(Home(settings), find_product(settings, product))
+    if as_json:
+        _print_json(rows)
+        return
+    columns = ("at", "as_of", "verdict", "model_id", "reason")
+    table(f"History of {product}", columns, [[row[name] for name in columns] for row in rows])
+
+
+@app.command()
+def serve(
+    product: Product, port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 3300
+) -> None:
+    """Serve the live bento over HTTP on the loopback interface."""
+    from assets.promotion.live import read_live
+    from bentos.smoke import serve_command
+
+    settings = Settings()
+    find_product(settings, product)
+    live = read_live(settings.home, product)
+    if live is None:
+        raise HeadraceError(
+            "nothing is live yet", product=product, where=str(settings.home / "live"),
+            fix=f"headrace run {product} (or headrace demo)",
+        )
+    out.print(f"{live.bento} on http://127.0.0.1:{port} (API page /docs, health /healthz, metrics /metrics)")
+    command = serve_command(settings, live.bento, port)
+    os.execvpe(command[0], command, settings.environment())  # noqa: S606 - a list of our own, no shell
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port of the Dagster UI; 0 is the settings' one.")] = 0) -> None:
+    """Open Dagster on this home: assets, checks, runs, sensors; and serve the HTML reports beside it."""
+    from orchestration.cli.ui import serve_ui
+
+    settings = Settings()
+    sys.exit(serve_ui(settings, port or settings.ui_port))
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="A statement; read from standard input when left out.")] = "",
+    product: Annotated[str, typer.Option(help="Whose lake; may be left out when there is one product.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Ask the lake, read-only: schemas raw, cleaned, features, predictions, monitoring, ledger."""
+    from orchestration.cli.sql import ask
+
+    settings = Settings()
+    specs = load_specs(settings.products)
+    name = product or (next(iter(specs)) if len(specs) == 1 else "")
+    if not name:
+        raise HeadraceError("which product's lake?", expected=", ".join(specs), fix="add --product NAME")
+    columns, rows = ask(settings, find_product(settings, name), query or sys.stdin.read())
+    if as_json:
+        _print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        table(f"{len(rows)} rows", columns, rows)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check environment, versions, home and lakes; exit code 1 when something is wrong."""
+    from orchestration.cli.doctor import examine
+
+    findings = examine(Settings())
+    if as_json:
+        _print_json(findings)
+    else:
+        marks = {True: "ok", False: "WRONG"}
+        table("Doctor", ("check", "", "found", "fix"), [(f["check"], marks[f["ok"]], f["found"], f["fix"]) for f in findings])
+    if not all(finding["ok"] for finding in findings):
+        sys.exit(1)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str))
+
+
+if __name__ == "__main__":
+    main()

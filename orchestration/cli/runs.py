@@ -1,0 +1,88 @@
+"""Run jobs in this process with their story on the console: what `run` and `demo` share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+from assets.errors import HeadraceError
+from assets.home import Home
+from assets.naming import partitions_name
+from assets.settings import Settings
+from assets.spec import ProductSpec
+from orchestration.cli.console import RunStory
+from orchestration.definitions import build_definitions
+from orchestration.instance import open_instance, run_job
+from orchestration.jobs import job_name
+from orchestration.status import is_complete, is_loaded
+
+
+class Runner:
+    """Definitions and instance, opened once for all runs of a command."""
+
+    def __init__(self, settings: Settings, spec: ProductSpec) -> None:
+        self.settings = settings
+        self.spec = spec
+        self.home = Home(settings)
+        self.definitions = build_definitions(settings, {spec.product: spec})
+        self.instance = open_instance(settings)
+
+    def known_batches(self) -> list[str]:
+        """Partitions that Dagster knows, in their order there."""
+        return list(self.instance.get_dynamic_partitions(partitions_name(self.spec.product)))
+
+    def run(self, kind: str, batches: Sequence[str], *, cause: str, title: str) -> None:
+        """Run a job and tell it.
+
+        Raises:
+            HeadraceError: a step failed or a blocking check stopped the run.
+        """
+        name = job_name(self.spec.product, kind)
+        steps = len(self.definitions.resolve_job_def(name).graph.nodes)
+        with RunStory(title, steps) as story:
+            result = run_job(
+                self.definitions, self.instance, name, product=self.spec.product, batches=batches, cause=cause,
+                on_event=story.hear,
+            )
+        if not result.success:
+            raise HeadraceError(
+                f"the run of {name} for {', '.join(batches)} was stopped", product=self.spec.product,
+                found="; ".join(story.failures) or "see the run's log",
+                fix=f"mend what is named, then run again: headrace run {self.spec.product} --as-of {batches[-1]}",
+            )
+
+    def load(self, batches: Sequence[str], *, cause: str) -> int:
+        """Load the batches that are not there yet, neighbours in one run; says how many were."""
+        missing = [batch for batch in batches if not is_loaded(self.home, self.spec, batch)]
+        if missing:
+            self.instance.add_dynamic_partitions(partitions_name(self.spec.product), missing)
+        for group in neighbours(missing, self.known_batches()):
+            span = group[0] if len(group) == 1 else f"{group[0]} to {group[-1]}"
+            self.run("load", group, cause=cause, title=f"load {span}")
+        return len(missing)
+
+    def go_all_the_way(self, batch_id: str, *, cause: str) -> bool:
+        """Take one batch through all stages unless that was done; says whether anything was to do."""
+        if is_loaded(self.home, self.spec, batch_id) and is_complete(self.home, self.spec, batch_id):
+            return False
+        kind = "train" if is_loaded(self.home, self.spec, batch_id) else "journey"
+        self.run(kind, [batch_id], cause=cause, title=batch_id)
+        return True
+
+
+def neighbours(batches: Sequence[str], known: Sequence[str]) -> list[list[str]]:
+    """Group batches that stand next to each other in Dagster's order of partitions: one run can take a range."""
+    places = {batch: place for place, batch in enumerate(known)}
+    groups: list[list[str]] = []
+    for batch in sorted(batches, key=lambda item: places[item]):
+        if groups and places[batch] == places[groups[-1][-1]] + 1:
+            groups[-1].append(batch)
+        else:
+            groups.append([batch])
+    return groups
+
+
+def report_paths(home: Home, product: str) -> list[Path]:
+    """All HTML reports of a product, newest batch last."""
+    return sorted((home.settings.reports / product).glob("*/*.html"))
+
+

@@ -1,0 +1,62 @@
+"""`headrace ui`: Dagster's own server and daemon on this home, and a small server for the HTML reports."""
+
+import functools
+import http.server
+import signal
+import subprocess
+import sys
+import threading
+from types import FrameType
+
+from assets.cleaned.dbt import ensure_manifest
+from assets.home import Home
+from assets.settings import CHECKOUT, Settings
+from assets.spec import load_specs
+from orchestration.cli.console import out
+from orchestration.instance import prepare_instance
+
+
+def ui_command(port: int) -> list[str]:
+    """`dagster dev` on the loopback interface with our workspace."""
+    return [
+        sys.executable, "-m", "dagster", "dev", "--workspace", str(CHECKOUT / "workspace.yaml"), "--host", "127.0.0.1",
+        "--port", str(port), "--log-level", "warning",
+    ]
+
+
+def serve_ui(settings: Settings, port: int) -> int:
+    """Run until interrupted; returns Dagster's exit code."""
+    prepare_instance(settings)
+    home = Home(settings)
+    for name in load_specs(settings.products):
+        home.landing(name)
+        ensure_manifest(home.lake(name))
+    reports = _serve_reports(settings)
+    out.print(f"Dagster UI   http://127.0.0.1:{port}")
+    out.print(f"Reports      http://127.0.0.1:{settings.reports_port}" if reports else "Reports      (port is taken)")
+    out.print(f"Landing      {settings.landing}/PRODUCT (a file dropped there becomes a run within a minute)")
+    child = subprocess.Popen(ui_command(port), cwd=CHECKOUT, env=settings.environment())
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, forward)
+    return child.wait()
+
+
+def _serve_reports(settings: Settings) -> http.server.ThreadingHTTPServer | None:
+    """Serve the reports folder on the loopback interface, read-only; None when the port is taken."""
+    settings.reports.mkdir(parents=True, exist_ok=True)
+    handler = functools.partial(_QuietHandler, directory=str(settings.reports))
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", settings.reports_port), handler)
+    except OSError:
+        return None
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+class _QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_args: object) -> None:
+        """Say nothing per request."""

@@ -1,0 +1,40 @@
+"""Load the specs, build the products, merge, bind resources. No business code."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from assets.cleaned.dbt import ensure_manifest
+from assets.home import Home
+from assets.settings import Settings, silence_telemetry
+from assets.spec import ProductSpec, load_specs
+from orchestration import resources
+from orchestration.product import build_product
+
+
+def build_definitions(
+    settings: Settings | None = None, products: Mapping[str, ProductSpec] | None = None
+) -> dg.Definitions:
+    """The code location: every product of the products folder, or the given ones.
+
+    Args:
+        settings: where the home is; from the environment when left out.
+        products: specs by name, for tests; those of the settings' folder when left out.
+    """
+    silence_telemetry()
+    settings = settings or Settings()
+    home = Home(settings)
+    specs = load_specs(settings.products) if products is None else products
+    built = [build_product(spec, ensure_manifest(home.lake(name))) for name, spec in specs.items()]
+    shared = dg.Definitions(
+        resources=resources.build(settings),
+        # processes are expensive: a run is one, and parallelism is several runs
+        executor=dg.in_process_executor,
+    )
+    return dg.Definitions.merge(*built, shared)
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads."""
+    return build_definitions()

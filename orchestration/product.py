@@ -1,0 +1,52 @@
+"""A product's table of contents: its spec becomes the stages of the journey, in order."""
+
+from pathlib import Path
+
+import dagster as dg
+
+import assets.candidates.definitions
+import assets.cleaned.definitions
+import assets.evaluation.definitions
+import assets.features.definitions
+import assets.monitoring.definitions
+import assets.predictions.definitions
+import assets.promotion.definitions
+import assets.raw.definitions
+import assets.splits.definitions
+import bentos.definitions
+import sensors.drift
+import sensors.new_files
+from assets.spec import ProductSpec
+from orchestration import jobs, schedules
+
+
+def build_product(spec: ProductSpec, manifest: Path) -> dg.Definitions:
+    """All definitions of one product.
+
+    Args:
+        spec: the product.
+        manifest: dbt's manifest, parsed for the product's lake.
+    """
+    made = jobs.build(spec)
+    stages = [
+        *assets.raw.definitions.build(spec),
+        *assets.cleaned.definitions.build(spec, manifest),
+        *assets.features.definitions.build(spec),
+        *assets.splits.definitions.build(spec),
+        *assets.candidates.definitions.build(spec),
+        *assets.evaluation.definitions.build(spec),
+        *assets.predictions.definitions.build(spec),
+        *assets.promotion.definitions.build(spec),
+        *bentos.definitions.build(spec),
+        *assets.monitoring.definitions.build(spec),
+    ]
+    return dg.Definitions(
+        assets=[stage for stage in stages if not isinstance(stage, dg.AssetChecksDefinition)],
+        asset_checks=[stage for stage in stages if isinstance(stage, dg.AssetChecksDefinition)],
+        jobs=list(made.values()),
+        sensors=[
+            sensors.new_files.build(spec, load_job=made["load"], journey_job=made["journey"]),
+            sensors.drift.build(spec, train_job=made["train"]),
+        ],
+        schedules=schedules.build(spec, train_job=made["train"]),
+    )

@@ -1,0 +1,117 @@
+"""What a product is like right now, read from lake and pointer: for `status`, `history`, the demo and programs."""
+
+from typing import Any
+
+from assets import ledger
+from assets.evaluation.judge import BASELINE
+from assets.home import Home
+from assets.lake import has_table
+from assets.monitoring.watch import performance_reports
+from assets.naming import FEATURES, PREDICTIONS, table
+from assets.promotion.live import read_live
+from assets.records import Alert, Batch, Blessing, Decision, DriftReport, EvaluationReport, LivePointer
+from assets.spec import ProductSpec
+
+
+def product_status(home: Home, spec: ProductSpec) -> dict[str, Any]:
+    """Batches and their rows, champion, gates, alerts and what is live, as plain JSON values."""
+    live = read_live(home.settings.home, spec.product)
+    with home.lake(spec.product).connect() as con:
+        delivered = ledger.batches(con, spec.product)
+        evaluations = [item for _, item in ledger.records(con, "evaluations", EvaluationReport)]
+        blessings = [item for _, item in ledger.records(con, "blessings", Blessing)]
+        decisions = ledger.decisions(con)
+        alerts = ledger.records(con, "alerts", Alert)
+        performance = performance_reports(con)
+        drift = {item.batch_id: item for _, item in ledger.records(con, "drift", DriftReport)}
+    loaded = [batch for batch in delivered if batch.status == "LOADED"]
+    about = [item for _, item in decisions if item.verdict != "LIVE"]
+    return {
+        "product": spec.product,
+        "title": spec.title,
+        "batches": len(loaded),
+        "rows_in": sum(batch.rows_in for batch in loaded),
+        "rows_loaded": sum(batch.rows_loaded for batch in loaded),
+        "rows_quarantined": sum(batch.rows_quarantined for batch in loaded),
+        "refused_files": [_batch(batch) for batch in delivered if batch.status == "REFUSED"],
+        "champion": _champion(live, evaluations),
+        "gates": _gates(blessings, live),
+        "alerts": [{"at": at.isoformat(), **item.model_dump(mode="json")} for at, item in alerts],
+        "live": live.model_dump(mode="json") if live else None,
+        "decisions": [item.model_dump(mode="json") for item in about],
+        "performance": [item.model_dump(mode="json") for item in performance],
+        "drift": [drift[batch_id].model_dump(mode="json") for batch_id in sorted(drift)],
+        "batch_details": [_batch(batch) for batch in loaded],
+        "reports": sorted(str(path) for path in (home.settings.reports / spec.product).glob("*/*.html")),
+    }
+
+
+def product_history(home: Home, spec: ProductSpec) -> list[dict[str, Any]]:
+    """Every decision with its moment, oldest first: which model was live when, and why."""
+    with home.lake(spec.product).connect() as con:
+        return [{"at": at.isoformat(), **item.model_dump(mode="json")} for at, item in ledger.decisions(con)]
+
+
+def is_complete(home: Home, spec: ProductSpec, batch_id: str) -> bool:
+    """Whether a batch went all the way: decided about, and live if it was promoted, and watched if it was scored."""
+    live = read_live(home.settings.home, spec.product)
+    with home.lake(spec.product).connect() as con:
+        decisions = [item for _, item in ledger.decisions(con) if item.as_of == batch_id]
+        scored = has_table(con, PREDICTIONS, spec.product) and _has_batch(con, PREDICTIONS, spec.product, batch_id)
+        watched = {item.batch_id for item in performance_reports(con)}
+        if scored and live:
+            watched &= {item.batch_id for _, item in ledger.records(con, "drift", DriftReport)}
+    if not decisions or (scored and batch_id not in watched):
+        return False
+    return _is_settled(decisions, live)
+
+
+def is_loaded(home: Home, spec: ProductSpec, batch_id: str) -> bool:
+    """Whether a batch is in raw and has become features."""
+    with home.lake(spec.product).connect() as con:
+        in_ledger = batch_id in ledger.loaded_batch_ids(con, spec.product)
+        return in_ledger and has_table(con, FEATURES, spec.product) and _has_batch(con, FEATURES, spec.product, batch_id)
+
+
+def _is_settled(decisions: list[Decision], live: LivePointer | None) -> bool:
+    newest = [item for item in decisions if item.verdict != "LIVE"][-1]
+    if not newest.is_promotion:
+        return True
+    return any(item.verdict == "LIVE" and item.model_id == newest.model_id for item in decisions) and live is not None
+
+
+def _has_batch(con: Any, schema: str, name: str, batch_id: str) -> bool:
+    found = con.execute(f"select 1 from {table(schema, name)} where batch_id = ? limit 1", [batch_id]).fetchone()
+    return found is not None
+
+
+def _batch(batch: Batch) -> dict[str, Any]:
+    return batch.model_dump(mode="json", exclude={"source"})
+
+
+def _champion(live: LivePointer | None, evaluations: list[EvaluationReport]) -> dict[str, Any] | None:
+    if live is None:
+        return None
+    own = next(item for item in evaluations if item.model_id == live.model_id and item.role == "candidate")
+    baseline = next((item for item in evaluations if item.split_id == own.split_id and item.algorithm == BASELINE), None)
+    return {
+        "model_id": live.model_id,
+        "algorithm": own.algorithm,
+        "as_of": live.as_of,
+        "metrics": own.test,
+        "baseline_metrics": baseline.test if baseline else {},
+    }
+
+
+def _gates(blessings: list[Blessing], live: LivePointer | None) -> list[dict[str, Any]]:
+    """The newest quality verdict (of the newest challenger) and the infrastructure verdict of what is live."""
+    quality = [item for item in blessings if item.kind == "quality"]
+    infrastructure = [
+        item for item in blessings if item.kind == "infrastructure" and live and item.model_id == live.model_id
+    ]
+    return [
+        {**gate.model_dump(mode="json"), "kind": item.kind, "model_id": item.model_id, "as_of": item.as_of}
+        for item in (*quality[-1:], *infrastructure[-1:])
+        for gate in item.gates
+    ]
+

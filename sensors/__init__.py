@@ -1,0 +1,1 @@
+"""What watches the outside world and the ledger, and asks for runs: new files, drift."""

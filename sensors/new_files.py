@@ -1,0 +1,60 @@
+"""The file-arrival sensor: a whole new file becomes a partition and a run in one result."""
+
+import time
+from typing import Any
+
+import dagster as dg
+
+from assets import ledger
+from assets.definitions import HomeParam, partitions_of
+from assets.raw.landing import hash_file, landed_files
+from assets.spec import ProductSpec
+from sensors.inbox import Cursor, Request, look, requests_for
+
+# Quiet for this long and unchanged between two looks: then a file is taken as whole.
+SETTLE_SECONDS = 4.0
+INTERVAL_SECONDS = 10
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+def build(spec: ProductSpec, *, load_job: Any, journey_job: Any) -> dg.SensorDefinition:
+    """The sensor of a product's landing folder; on from the start."""
+    partitions = partitions_of(spec)
+
+    @dg.sensor(
+        name=f"{spec.product}_new_files", jobs=[load_job, journey_job],
+        minimum_interval_seconds=INTERVAL_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Files in the landing folder of {spec.product} that are whole and new.",
+    )
+    def new_files(context: dg.SensorEvaluationContext, home: HomeParam) -> dg.SensorResult | dg.SkipReason:
+        with home.lake(spec.product).connect() as con:
+            known = {batch.sha256 for batch in ledger.batches(con)}
+        arrivals, waiting, cursor = look(
+            landed_files(spec, home.landing(spec.product)), Cursor.parse(context.cursor), now_ns=time.time_ns(),
+            settle_seconds=SETTLE_SECONDS, known_hashes=known, hash_file=hash_file,
+        )
+        context.update_cursor(cursor.model_dump_json())
+        new = {item.file.batch_id: item.sha256 for item in arrivals if item.file.source == spec.product}
+        requests = requests_for(new, product=spec.product)
+        if not requests:
+            names = ", ".join(file.path.name for file in waiting)
+            return dg.SkipReason(f"waiting until whole: {names}" if names else "no new file")
+        return dg.SensorResult(
+            run_requests=[run_request(spec, item, load_job.name, journey_job.name) for item in requests],
+            dynamic_partitions_requests=[partitions.build_add_request(sorted(new))],
+            cursor=cursor.model_dump_json(),
+        )
+
+    return new_files
+
+
+def run_request(spec: ProductSpec, request: Request, load_job: str, journey_job: str) -> dg.RunRequest:
+    """The Dagster request of a run; a load of several batches is one run over their range."""
+    tags = {"headrace/product": spec.product, "headrace/cause": f"new file {', '.join(request.batches)}"}
+    if request.with_models:
+        return dg.RunRequest(
+            run_key=request.run_key, job_name=journey_job, partition_key=request.batches[0], tags=tags
+        )
+    # before the journey in the queue, of which one run per product is taken at a time
+    span = {RANGE_START: request.batches[0], RANGE_END: request.batches[-1], "dagster/priority": "1"}
+    return dg.RunRequest(run_key=request.run_key, job_name=load_job, tags={**tags, **span})
