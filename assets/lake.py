@@ -103,9 +103,12 @@ class Lake:
         catalog = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner"}.get(self.catalog.split(":", 1)[0], "")
         return ["ducklake", *([catalog] if catalog else []), *([] if self.is_local else ["httpfs"])]
 
-    def attach_options(self) -> dict[str, str]:
-        """Options of ATTACH beside READ_ONLY. In a shared catalog each product has a schema of its own."""
-        options = {"DATA_PATH": self.data_path}
+    def attach_options(self) -> dict[str, str | bool]:
+        """Options of ATTACH beside READ_ONLY. In a shared catalog each product has a schema of its own.
+
+        The data path is the settings' one, not the catalog's: a home that was moved is still the same lake.
+        """
+        options: dict[str, str | bool] = {"DATA_PATH": self.data_path, "OVERRIDE_DATA_PATH": True}
         if self.catalog.startswith("postgres:"):
             options["METADATA_SCHEMA"] = f"headrace_{self.product}"
         return options
@@ -222,9 +225,11 @@ class Lake:
             for name in self.extension_names():
                 con.execute(f"load {name}")
             con.execute("set global timezone='UTC'")
-            options = "".join(f", {name} {literal(value)}" for name, value in self.attach_options().items())
-            mode = ", READ_ONLY" if read_only else ""
-            con.execute(f"attach {literal('ducklake:' + self.catalog)} as lake ({options.lstrip(', ')}{mode})")
+            options = self.attach_options() | ({"READ_ONLY": True} if read_only else {})
+            listed = ", ".join(
+                f"{name} {literal(value) if isinstance(value, str) else value}" for name, value in options.items()
+            )
+            con.execute(f"attach {literal('ducklake:' + self.catalog)} as lake ({listed})")
             directories = ", ".join(literal(item) for item in self.allowed_directories())
             con.execute(f"set allowed_directories=[{directories}]")
             con.execute("set enable_external_access=false")

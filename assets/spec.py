@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -22,7 +22,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=f"^{IDENTIFIER.pattern}$")]
 PrimaryMetric = Literal["roc_auc", "average_precision"]
 
-_EXTRACT = re.compile(r"(?<!CAST\()\bEXTRACT\s*\(", re.IGNORECASE)
+# columns of every raw table, and tables beside those of a product's sources
+_OUR_COLUMNS = {"batch_id", "row_number"}
+_OUR_TABLES = {"quarantine", "labels"}
+# Polars gives these parts of a time as 8 or 16 bits
+_NARROW = r"(?:EXTRACT|DATE_PART|QUARTER|MONTH|WEEK|DAY|DAYOFWEEK|DAYOFYEAR|HOUR|MINUTE|SECOND)\s*\("
+_PART_OF_TIME = re.compile(rf"\b{_NARROW}", re.IGNORECASE)
+_WIDENED = re.compile(rf"\bCAST\s*\(\s*{_NARROW}", re.IGNORECASE)
 
 
 class _Part(BaseModel):
@@ -53,6 +59,18 @@ class SourceSpec(_Part):
         unknown = sorted(set(self.required) - set(self.columns))
         if unknown:
             raise ValueError(f"required names columns that are not in columns: {', '.join(unknown)}; add or remove them")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_are_free(self) -> Self:
+        lower = [name.lower() for name in self.columns]  # SQL names are the same in upper and lower case
+        taken = [n for n in self.columns if n.lower() in _OUR_COLUMNS or n.lower().startswith("headrace_")]
+        twice = [name for name in self.columns if lower.count(name.lower()) > 1]
+        if taken or twice:
+            raise ValueError(
+                f"columns: {', '.join(taken or twice)}: {'the lake has columns of' if taken else 'twice'} that name; "
+                "have the file delivered with other column names"
+            )
         return self
 
     @property
@@ -95,9 +113,10 @@ class RowFeatureSpec(_Part):
     @field_validator("sql")
     @classmethod
     def _wide_enough(cls, value: str) -> str:
-        if _EXTRACT.search(value):
+        narrow = _PART_OF_TIME.search(_WIDENED.sub("", value))
+        if narrow:
             msg = (
-                "EXTRACT gives an 8-bit integer that overflows silently in arithmetic; "
+                f"{narrow[0].rstrip('( ').upper()} gives an 8-bit integer that overflows silently in arithmetic; "
                 "write CAST(EXTRACT(HOUR FROM column) AS INT)"
             )
             raise ValueError(msg)
@@ -116,6 +135,8 @@ class FeaturesSpec(_Part):
         both = sorted(set(self.inputs) & set(self.row))
         if both:
             raise ValueError(f"{', '.join(both)}: an input and a row feature have the same name; rename the row feature")
+        if "label" in self.inputs:
+            raise ValueError("inputs: label is the name of what is predicted, when both are read; rename the input")
         unknown = sorted(set(self.exclude) - set(self.inputs))
         if unknown:
             raise ValueError(f"exclude names unknown inputs: {', '.join(unknown)}; remove them")
@@ -184,6 +205,7 @@ class MonitoringSpec(_Part):
     persist_batches: int = Field(default=2, ge=1, description="drifted batches in a row that ask for retraining")
     max_metric_drop: Share = Field(default=0.05, description="primary metric below the champion's test that alerts")
     report_rows: int = Field(default=10_000, ge=100, description="sample behind Evidently's pictures")
+    report_columns: int = Field(default=12, ge=1, description="columns in its report: those that moved most")
 
 
 class RetrainSpec(_Part):
@@ -221,6 +243,9 @@ class ProductSpec(_Part):
             raise ValueError("source.files has no group named batch; write for example 'flights_(?P<batch>\\d{4})\\.csv'")
         if self.product in self.references:
             raise ValueError(f"references.{self.product}: the name is the product's own; rename the reference")
+        taken = sorted(_OUR_TABLES & set(self.sources))
+        if taken:
+            raise ValueError(f"{', '.join(taken)}: the lake has a table of that name; rename product or reference")
         leaks = sorted(set(self.features.inputs) & {*self.label.outcomes, self.label.column, self.label.known_at})
         if leaks:
             raise ValueError(
@@ -333,7 +358,13 @@ def _fields_at(loc: tuple[int | str, ...]) -> list[str]:
     """The fields of the spec part at a path, as far as the path leads through parts."""
     part: type[BaseModel] = ProductSpec
     for step in loc:
-        annotation = part.model_fields[str(step)].annotation if str(step) in part.model_fields else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            part = annotation
+        field = part.model_fields.get(str(step))
+        part = (field and _part_in(field.annotation)) or part
     return list(part.model_fields)
+
+
+def _part_in(annotation: Any) -> type[BaseModel] | None:
+    """The spec part that an annotation holds, itself or as the items of a mapping or tuple."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((part for item in get_args(annotation) if (part := _part_in(item))), None)

@@ -86,14 +86,17 @@ class Predictions:
         return probabilities
 
     def _first_unscorable(self, rows: list[dict[str, Any]]) -> Response:
-        """The refusal that names the first row without an answer, found one by one."""
-        for place, row in enumerate(rows):
+        """The refusal that names the first row without an answer, found by halving."""
+        start, end = 0, len(rows)
+        while end - start > 1:
+            middle = (start + end) // 2
             try:
-                self._probabilities([row])
+                self._probabilities(rows[start:middle])
+                start = middle
             except UnscorableError:
-                message = "the model has no finite answer to this row; look for extreme numbers"
-                return problem_response(422, [Problem(f"rows.{place}", message)])
-        return problem_response(422, [Problem("rows", "the model has no finite answer to these rows together")])
+                end = middle
+        message = "the model has no finite answer to this row; look for extreme numbers"
+        return problem_response(422, [Problem(f"rows.{start}", message)])
 
 
 Predictions.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator made a bentoml.Service of the class

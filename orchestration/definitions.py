@@ -1,5 +1,6 @@
 """Load the specs, build the products, merge, bind resources. No business code."""
 
+import warnings
 from collections.abc import Mapping
 
 import dagster as dg
@@ -22,6 +23,8 @@ def build_definitions(
         products: specs by name, for tests; those of the settings' folder when left out.
     """
     silence_telemetry()
+    # intended: tables take many batches in one run, models one; a backfill of a whole journey goes batch by batch
+    warnings.filterwarnings("ignore", message="Asset job .* varying BackfillPolicies")
     settings = settings or Settings()
     home = Home(settings)
     specs = load_specs(settings.products) if products is None else products

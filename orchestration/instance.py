@@ -29,6 +29,8 @@ INSTANCE = {
             ],
         },
     },
+    # capturing a step's stdout starts four processes; what stages say is in the event log
+    "compute_logs": {"module": "dagster.core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"},
     # without these a run that was killed with its machine would stay STARTED
     "run_monitoring": {"enabled": True, "start_timeout_seconds": 180, "poll_interval_seconds": 20},
 }

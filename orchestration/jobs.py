@@ -25,7 +25,9 @@ def build(spec: ProductSpec) -> dict[str, Any]:
     }
     return {
         kind: dg.define_asset_job(
-            job_name(spec.product, kind), selection, tags={"headrace/product": spec.product}, description=text
+            job_name(spec.product, kind), selection, tags={"headrace/product": spec.product}, description=text,
+            # the event log has every line; the terminal of `headrace ui` shows what needs a look
+            config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
         )
         for kind, (selection, text) in selections.items()
     }

@@ -26,19 +26,19 @@ def build(spec: ProductSpec, *, load_job: Any, journey_job: Any) -> dg.SensorDef
         minimum_interval_seconds=INTERVAL_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Files in the landing folder of {spec.product} that are whole and new.",
     )
-    def new_files(context: dg.SensorEvaluationContext, home: HomeParam) -> dg.SensorResult | dg.SkipReason:
+    def new_files(context: dg.SensorEvaluationContext, home: HomeParam) -> dg.SensorResult:
         with home.lake(spec.product).connect() as con:
             known = {batch.sha256 for batch in ledger.batches(con)}
         arrivals, waiting, cursor = look(
             landed_files(spec, home.landing(spec.product)), Cursor.parse(context.cursor), now_ns=time.time_ns(),
             settle_seconds=SETTLE_SECONDS, known_hashes=known, hash_file=hash_file,
         )
-        context.update_cursor(cursor.model_dump_json())
         new = {item.file.batch_id: item.sha256 for item in arrivals if item.file.source == spec.product}
         requests = requests_for(new, product=spec.product)
         if not requests:
             names = ", ".join(file.path.name for file in waiting)
-            return dg.SkipReason(f"waiting until whole: {names}" if names else "no new file")
+            reason = f"waiting until whole: {names}" if names else "no new file"
+            return dg.SensorResult(skip_reason=reason, cursor=cursor.model_dump_json())
         return dg.SensorResult(
             run_requests=[run_request(spec, item, load_job.name, journey_job.name) for item in requests],
             dynamic_partitions_requests=[partitions.build_add_request(sorted(new))],

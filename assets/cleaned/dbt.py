@@ -21,6 +21,9 @@ from assets.settings import silence_telemetry
 
 PROFILE = "headrace"
 
+# (target folder, fingerprint) -> dbt's parsed project: a second build of a process saves 2.5 CPU seconds
+_PARSED: dict[tuple[Path, str], Any] = {}
+
 
 @dataclass(frozen=True)
 class NodeResult:
@@ -101,7 +104,7 @@ def ensure_manifest(lake: Lake) -> Path:
             return manifest
         mark.unlink(missing_ok=True)
         write_file_atomically(folder / "profiles.yml", text.encode())
-        _invoke(lake, ["parse"])
+        _PARSED[(folder, wanted)] = _invoke(lake, ["parse"]).result
         write_file_atomically(mark, wanted.encode())
     return manifest
 
@@ -127,10 +130,10 @@ def build(lake: Lake) -> list[NodeResult]:
     Raises:
         HeadraceError: dbt could not run at all (a model's or test's failure is in the results).
     """
-    ensure_manifest(lake)
+    manifest = _parsed(lake)
     selected = [f"staging.{lake.product}", f"marts.{lake.product}"]
     with lake.write_lock():
-        outcome = _invoke(lake, ["build", "--select", *selected])
+        outcome = _invoke(lake, ["build", "--select", *selected], manifest)
     results = [
         NodeResult(
             unique_id=item.node.unique_id,
@@ -155,7 +158,16 @@ def build(lake: Lake) -> list[NodeResult]:
     return results
 
 
-def _invoke(lake: Lake, command: list[str]) -> Any:
+def _parsed(lake: Lake) -> Any:
+    """The project as dbt has parsed it, from this process's memory if it is still that project."""
+    ensure_manifest(lake)
+    key = (dbt_folder(lake), (dbt_folder(lake) / "fingerprint").read_text())
+    if key not in _PARSED:
+        _PARSED[key] = _invoke(lake, ["parse"]).result
+    return _PARSED[key]
+
+
+def _invoke(lake: Lake, command: list[str], manifest: Any = None) -> Any:
     """One in-process invocation, silent; connections are closed, so that the lake is free again."""
     silence_telemetry()
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
@@ -169,7 +181,7 @@ def _invoke(lake: Lake, command: list[str]) -> Any:
     ]
     try:
         with _kept_logging():
-            outcome = dbtRunner().invoke(arguments)
+            outcome = dbtRunner(manifest=manifest).invoke(arguments)
     finally:
         DuckDBConnectionManager.close_all_connections()
     if outcome.exception is not None:

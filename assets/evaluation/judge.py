@@ -64,8 +64,7 @@ def judge(
     probabilities: dict[str, NDArray[np.float64]] = {}
     reports: list[EvaluationReport] = []
     everyone = [("candidate", model) for model in candidates.values()]
-    trained = {model.manifest.model_id for model in candidates.values()}
-    if champion and champion.manifest.model_id not in trained and champion.manifest.features.can_score(test.columns):
+    if champion and _is_comparable(champion, split, test, candidates):
         everyone.append(("champion", champion))
     for role, model in everyone:
         manifest, scores = model.manifest, model.probabilities(test)
@@ -98,6 +97,15 @@ def judge(
     )
     marked = tuple(best if item.model_id == best.model_id and item.role == "candidate" else item for item in reports)
     return Verdict(marked, best, blessing, labels, probabilities)
+
+
+def _is_comparable(
+    champion: Predictor, split: SplitManifest, test: pl.DataFrame, candidates: Mapping[str, Predictor]
+) -> bool:
+    """Whether the champion is another model, has not trained on these rows, and can score them."""
+    manifest = champion.manifest
+    is_other = manifest.model_id not in {model.manifest.model_id for model in candidates.values()}
+    return is_other and manifest.as_of <= split.as_of and manifest.features.can_score(test.columns)
 
 
 def slice_metrics(

@@ -47,13 +47,17 @@ def binary_metrics(
 def calibration_curve(
     labels: NDArray[np.int_], probabilities: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Mean probability, observed share and weight of each of ten bins with equally many rows."""
-    order = np.argsort(probabilities, kind="stable")
-    parts = [part for part in np.array_split(order, CALIBRATION_BINS) if len(part)]
-    predicted = np.array([probabilities[part].mean() for part in parts])
-    observed = np.array([labels[part].mean() for part in parts])
-    weights = np.array([len(part) for part in parts]) / max(len(labels), 1)
-    return predicted, observed, weights
+    """Mean probability, observed share and weight of each of at most ten bins with about equally many rows.
+
+    Equal probabilities share a bin: divided, their bins would differ by the order of the rows alone.
+    """
+    edges = np.unique(np.quantile(probabilities, np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]))
+    places = np.searchsorted(edges, probabilities, side="right")
+    counts = np.bincount(places)
+    filled = counts > 0
+    predicted = np.bincount(places, weights=probabilities)[filled] / counts[filled]
+    observed = np.bincount(places, weights=labels)[filled] / counts[filled]
+    return predicted, observed, counts[filled] / len(labels)
 
 
 def calibration_error(labels: NDArray[np.int_], probabilities: NDArray[np.float64]) -> float:

@@ -50,7 +50,8 @@ def write_classification_report(
 def write_drift_report(path: Path, spec: ProductSpec, reference: pl.DataFrame, current: pl.DataFrame) -> Path:
     """Evidently's drift preset on seeded samples of equal size, with our threshold on the same index.
 
-    Columns that are empty on either side are left out: Evidently raises on them.
+    The caller chooses the columns: drawing one costs 0.4 CPU seconds. Those that are empty on either side are left
+    out: Evidently raises on them.
     """
     silence_telemetry()
     from evidently import DataDefinition, Dataset, Report

@@ -17,7 +17,7 @@ def feature_set_id(spec: ProductSpec, sql_hash: str) -> str:
         spec: the product.
         sql_hash: hash of the dbt models and macros that make the feature table.
     """
-    features = spec.features.model_dump(mode="json")
+    features = spec.features.model_dump(mode="json", exclude={"inputs": {"__all__": {"description"}}})
     order = list(spec.features.model_columns)
     return content_hash({"features": features, "order": order, "sql": sql_hash, "key": spec.key})[:16]
 

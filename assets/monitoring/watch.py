@@ -35,12 +35,15 @@ def watch_drift(home: Home, spec: ProductSpec, batch_id: str) -> DriftReport | N
         earlier = drift_reports(con, model_id, before=batch_id)
     reference = predictor.encoder.columns(training)
     current = predictor.encoder.columns(batch_inputs(lake, spec, batch_id))
-    path = write_drift_report(home.report(spec.product, batch_id, "drift.html"), spec, reference, current)
     report = measure_drift(
         spec, batch_id=batch_id, model_id=model_id, reference=reference, current=current,
         reference_scores=predictor.probabilities(test), current_scores=scores["probability"].to_numpy(),
         earlier=earlier,
-    ).model_copy(update={"report": path.relative_to(home.settings.reports).as_posix()})
+    )
+    moved = sorted(report.column_psi, key=lambda name: -report.column_psi[name])[: spec.monitoring.report_columns]
+    path = home.report(spec.product, batch_id, "drift.html")
+    write_drift_report(path, spec, reference.select(moved), current.select(moved))
+    report = report.model_copy(update={"report": path.relative_to(home.settings.reports).as_posix()})
     alert = drift_alert(spec, report)
     lake.transact(lambda con: _record(con, "drift", batch_id, report, [alert] if alert else []))
     return report

@@ -4,7 +4,7 @@ import duckdb
 
 from assets import ledger
 from assets.errors import HeadraceError
-from assets.records import Blessing, Decision, EvaluationReport, SplitManifest
+from assets.records import Blessing, Decision, EvaluationReport, LivePointer, SplitManifest
 from assets.spec import ProductSpec
 
 
@@ -63,6 +63,15 @@ def decide(
     return Decision(
         **common, verdict="KEPT_CHAMPION_NOT_BETTER", champion_id=champion.model_id, evidence=evidence,
         reason=f"{comparison}, not more than {needed:g} better",
+    )
+
+
+def champion_is_newer(best: EvaluationReport, live: LivePointer, *, as_of: str) -> Decision:
+    """A model as of an earlier batch never replaces a newer champion: that has trained on the rows it would be tested on."""
+    return Decision(
+        product=live.product, as_of=as_of, verdict="KEPT_CHAMPION_IS_NEWER", model_id=best.model_id,
+        champion_id=live.model_id, split_id=best.split_id,
+        reason=f"the champion is as of {live.as_of} and knows the rows of {as_of}; this model is a backtest",
     )
 
 

@@ -5,9 +5,10 @@ from assets.errors import HeadraceError
 from assets.features.current import current_feature_set_id
 from assets.features.read import require_split
 from assets.home import Home
-from assets.promotion.decision import decide, require_blessing
+from assets.lake import Lake
+from assets.promotion.decision import champion_is_newer, decide, require_blessing
 from assets.promotion.live import read_live
-from assets.records import Blessing, Decision
+from assets.records import Blessing, Decision, EvaluationReport, LivePointer, SplitManifest
 from assets.spec import ProductSpec
 
 
@@ -34,27 +35,49 @@ def promote(home: Home, spec: ProductSpec, as_of: str) -> tuple[Decision, Blessi
             )
         blessing = require_blessing(con, spec, split, best.model_id, feature_set_id=feature_set_id)
         earlier = [item for _, item in ledger.decisions(con) if item.split_id == split.split_id]
-    repeated = _already_decided(earlier, best.model_id, live.model_id if live else None)
+    repeated = _already_decided(earlier, best.model_id, live)
     if repeated is not None:
         return repeated, blessing
-    champion = next((item for item in reversed(evaluations) if live and item.model_id == live.model_id), None)
-    if live is not None and champion is None:
-        with lake.connect() as con:
-            manifest = ledger.model(con, live.model_id)
-        if manifest is None or manifest.feature_set_id == split.feature_set_id:
-            raise HeadraceError(
-                "refused: the champion changed since this evaluation", product=spec.product,
-                where=f"promotion as of {as_of}", expected=f"an evaluation of {live.model_id} on the same rows",
-                found=", ".join(item.model_id for item in evaluations), fix=f"materialise evaluation for {as_of} again",
-            )
-    decision = decide(spec, best, champion, as_of=as_of, live_id=live.model_id if live else None)
+    if live is not None and live.as_of > as_of:
+        decision = champion_is_newer(best, live, as_of=as_of)
+    else:
+        champion = _champion_evaluation(lake, spec, split, evaluations, live)
+        decision = decide(spec, best, champion, as_of=as_of, live_id=live.model_id if live else None)
     ledger.append_to_lake(lake, "decisions", [(decision.decision_id, as_of, decision)])
     return decision, blessing
 
 
-def _already_decided(earlier: list[Decision], model_id: str, live_id: str | None) -> Decision | None:
-    """The promotion of this very model on this very split, when a rerun comes after (or amid) its going live."""
+def _champion_evaluation(
+    lake: Lake, spec: ProductSpec, split: SplitManifest, evaluations: list[EvaluationReport], live: LivePointer | None
+) -> EvaluationReport | None:
+    """The champion's evaluation on this split; None when there is no champion, or when it can't score these rows.
+
+    Raises:
+        HeadraceError: it could have been scored but wasn't: another model went live since the evaluation.
+    """
+    champion = next((item for item in reversed(evaluations) if live and item.model_id == live.model_id), None)
+    if live is None or champion is not None:
+        return champion
+    with lake.connect() as con:
+        manifest = ledger.model(con, live.model_id)
+    if manifest is None or manifest.feature_set_id == split.feature_set_id:
+        raise HeadraceError(
+            "refused: the champion changed since this evaluation", product=spec.product,
+            where=f"promotion as of {split.as_of}", expected=f"an evaluation of {live.model_id} on the same rows",
+            found=", ".join(item.model_id for item in evaluations),
+            fix=f"materialise evaluation for {split.as_of} again",
+        )
+    return None
+
+
+def _already_decided(earlier: list[Decision], model_id: str, live: LivePointer | None) -> Decision | None:
+    """The decision about this very model on this very split that a rerun must not take again.
+
+    A promotion stands while its model goes or is live; any decision stands once a newer champion is live.
+    """
     for decision in reversed(earlier):
-        if decision.is_promotion and decision.model_id == model_id and live_id in (model_id, decision.champion_id):
+        if decision.model_id != model_id or live is None or decision.verdict == "LIVE":
+            continue
+        if live.as_of > decision.as_of or (decision.is_promotion and live.model_id in (model_id, decision.champion_id)):
             return decision
     return None

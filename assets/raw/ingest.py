@@ -6,6 +6,10 @@ here; which file to read is decided by the caller.
 """
 
 import csv
+import io
+import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -32,11 +36,14 @@ def count_rows(path: Path) -> int:
     """Data rows of a CSV file counted apart from the parser that loads them: records after the header."""
     content = path.read_bytes()
     if b'"' not in content:
-        lines = content.count(b"\n") + (not content.endswith(b"\n"))
-        blank = sum(content.count(sign) for sign in (b"\n\n", b"\n\r\n"))
-        return max(lines - blank - 1, 0) if content.strip() else 0
-    text = content.decode("utf-8-sig", errors="replace")
-    return max(sum(1 for row in csv.reader(text.splitlines(keepends=True)) if row) - 1, 0)
+        return max(sum(1 for _ in re.finditer(rb"[^\r\n]+", content)) - 1, 0)
+    return max(sum(1 for row in _csv_rows(content.decode("utf-8-sig", errors="replace")) if row) - 1, 0)
+
+
+def _csv_rows(text: str) -> Iterator[list[str]]:
+    """Rows of CSV text. Lines end where CSV says (`str.splitlines` ends them at a form feed or U+2028, too)."""
+    csv.field_size_limit(sys.maxsize)  # Python's own limit of 128 KB would stop a file that DuckDB reads
+    return csv.reader(io.StringIO(text, newline=""))
 
 
 def read_header(path: Path) -> list[str]:
@@ -53,7 +60,7 @@ def read_header(path: Path) -> list[str]:
         raise RefusedFileError(
             "the file isn't UTF-8 text", expected="UTF-8", found=repr(first[:20]), fix="save it as UTF-8"
         ) from None
-    header = next(csv.reader([text]), [])
+    header = next(_csv_rows(text), [])
     if not header or "\x00" in text:
         raise RefusedFileError(
             "the file has no header", expected="column names on the first line", found=repr(text[:40]),
@@ -149,14 +156,15 @@ def _load(con: duckdb.DuckDBPyConnection, facts: dict[str, str | int], source: S
     casts = ", ".join(f"try_cast({quoted(column)} as {kind})" for column, kind in source.columns.items())
     loaded = con.execute(
         f"insert into {table('raw', name)} (batch_id, row_number, {columns}) "
-        f"select ?, row_number, {casts} from temp.parsed where bad_column is null order by row_number",
+        f"select ?, row_number, {casts} from temp.parsed where headrace_bad_column is null order by row_number",
         [batch_id],
     ).fetchall()[0][0]
     quarantined = con.execute(
         f"""insert into {table("raw", QUARANTINE)}
-        select $source, $batch, row_number, bad_column, expected, found, raw_text, $now
+        select $source, $batch, *, $now
         from (
-            select row_number, bad_column, expected, found, raw_text from temp.parsed where bad_column is not null
+            select row_number, headrace_bad_column, headrace_expected, headrace_found, headrace_text
+            from temp.parsed where headrace_bad_column is not null
             union all select line - 1, column_name, 'a row of {len(header)} fields', error_message, csv_line
             from temp.rejected
         )""",
@@ -200,7 +208,7 @@ def _parse(con: duckdb.DuckDBPyConnection, staged: Path, header: list[str], sour
     try:
         con.execute(
             f"""create or replace temp table read_rows as
-            select row_number() over () as place, {fields} from read_csv(
+            select row_number() over () as headrace_place, {fields} from read_csv(
                 {literal(str(staged))}, columns={{{names}}}, header=true, auto_detect=false, delim=',', quote='"',
                 escape='"', nullstr=[{nulls}], strict_mode=true, ignore_errors=true, store_rejects=true)"""
         )
@@ -214,47 +222,58 @@ def _parse(con: duckdb.DuckDBPyConnection, staged: Path, header: list[str], sour
         select line, any_value(column_name) as column_name, any_value(error_message) as error_message,
             any_value(csv_line) as csv_line from reject_errors group by line"""
     )
+    raw_text = ", ".join(f"{literal(column)}: {quoted(column)}" for column in header)
     # A rejected row keeps its number, so the rows after it are numbered as they stand in the file.
     con.execute(
         f"""create or replace temp table parsed as
         with numbered as (
-            select number as row_number, row_number() over (order by number) as place
+            select number as row_number, row_number() over (order by number) as headrace_place
             from range(1, (select count(*) from read_rows) + (select count(*) from rejected) + 1) as numbers(number)
             where number not in (select line - 1 from rejected)
         )
-        select numbered.row_number, read_rows.* exclude (place), {_first_fault(source)},
-            to_json({{{", ".join(f"{literal(column)}: {quoted(column)}" for column in header)}}})::varchar as raw_text
-        from read_rows join numbered using (place)"""
+        select numbered.row_number, read_rows.* exclude (headrace_place), {_first_fault(source)},
+            to_json({{{raw_text}}})::varchar as headrace_text
+        from read_rows join numbered using (headrace_place)"""
     )
 
 
 def _first_fault(source: SourceSpec) -> str:
-    """SQL for `bad_column`, `expected` and `found`: the first column whose text isn't what the contract says."""
+    """SQL for the first column whose text isn't what the contract says: its name, what was expected, what was found.
+
+    Names of our own start with `headrace_`, which the spec keeps free: a file may well have a column `found`.
+    """
     faults = []
     for column, kind in source.columns.items():
         if column in source.required:
             faults.append((column, f"{quoted(column)} is null", "a value"))
-        if kind != "VARCHAR":
-            faults.append((column, _does_not_fit(column, kind), kind))
-    if not faults:
-        return "null::varchar as bad_column, null::varchar as expected, null::varchar as found"
+        faults.append((column, _does_not_fit(column, kind), "text without NUL" if kind == "VARCHAR" else kind))
     parts = {
         "bad_column": [(test, literal(column)) for column, test, _ in faults],
         "expected": [(test, literal(expected)) for _, test, expected in faults],
         "found": [(test, quoted(column)) for column, test, _ in faults],
     }
     return ", ".join(
-        "case " + " ".join(f"when {test} then {value}" for test, value in cases) + f" end as {name}"
+        "case " + " ".join(f"when {test} then {value}" for test, value in cases) + f" end as headrace_{name}"
         for name, cases in parts.items()
     )
 
 
 def _does_not_fit(column: str, kind: ColumnType) -> str:
+    """SQL that is true where a cast would fail, or would succeed by changing the value."""
     field = quoted(column)
-    if kind == "BIGINT":  # a cast would round 1.5 silently
-        test = f"(try_cast({field} as bigint) is null or try_cast({field} as bigint) <> try_cast({field} as double))"
-    elif kind == "DOUBLE":
-        test = f"not coalesce(isfinite(try_cast({field} as double)), false)"
-    else:
-        test = f"try_cast({field} as {kind}) is null"
-    return f"({field} is not null and {test})"
+    cast = f"try_cast({field} as {kind})"
+    finite = f"coalesce(isfinite({cast}), false)"
+    fits = {
+        "VARCHAR": f"not contains({field}, chr(0))",
+        "BOOLEAN": f"{cast} is not null",
+        "DOUBLE": finite,
+        # a cast would round 1.5; beyond 2^52 a double has no place for the half, so there only digits count
+        "BIGINT": f"case when {cast} between -{1 << 52} and {1 << 52} "
+        f"then coalesce({cast} = try_cast({field} as double), false) "
+        f"else {cast} is not null and regexp_full_match(trim({field}), '[+-]?[0-9]+([.]0*)?') end",
+        # a cast would leave out the time of day, and of a timestamp its zone
+        "DATE": f"({finite} and coalesce({cast} = try_cast({field} as timestamp), true))",
+        "TIMESTAMP": f"({finite} and coalesce({cast}::timestamptz = try_cast({field} as timestamptz), true))",
+        "TIMESTAMPTZ": finite,
+    }
+    return f"({field} is not null and not {fits[kind]})"

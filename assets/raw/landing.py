@@ -41,7 +41,7 @@ def identify(spec: ProductSpec, name: str) -> tuple[str, str] | None:
         match = re.fullmatch(item.files, name)
         if match:
             batch_id = match.group("batch") if item.has_batch else REFERENCE_BATCH
-            return (source, batch_id) if is_batch_id(batch_id) else None
+            return (source, batch_id) if is_batch_id(batch_id or "") else None
     return None
 
 

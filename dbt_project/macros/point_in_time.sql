@@ -30,7 +30,7 @@
     newest.fact_known_at as {{ name }}_known_at,
     {%- for suffix in windows %}{% set last_window = loop.last %}
     {%- for sum in sums %}
-    coalesce(newest.{{ sum }}, 0) - coalesce({{ suffix }}.{{ sum }}, 0) as {{ name }}_{{ sum }}_{{ suffix }}
+    coalesce(newest.{{ sum }}, 0) - coalesce(before_{{ suffix }}.{{ sum }}, 0) as {{ name }}_{{ sum }}_{{ suffix }}
     {{- "," if not (loop.last and last_window) }}
     {%- endfor %}
     {%- endfor %}
@@ -39,9 +39,9 @@
     on {% for column in by %}spine.{{ column }} = newest.{{ column }} and {% endfor -%}
        spine.{{ at }} >= newest.fact_known_at
   {%- for suffix, interval in windows.items() %}
-  asof left join {{ name }}_running as {{ suffix }}
-    on {% for column in by %}spine.{{ column }} = {{ suffix }}.{{ column }} and {% endfor -%}
-       (spine.{{ at }} - interval '{{ interval }}') >= {{ suffix }}.fact_known_at
+  asof left join {{ name }}_running as before_{{ suffix }}
+    on {% for column in by %}spine.{{ column }} = before_{{ suffix }}.{{ column }} and {% endfor -%}
+       (spine.{{ at }} - interval '{{ interval }}') >= before_{{ suffix }}.fact_known_at
   {%- endfor %}
 )
 {%- endmacro %}

@@ -155,7 +155,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     shown = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 2, 0, 0))
     for place, name in enumerate(columns):
         is_number = bool(rows) and all(isinstance(row[place], int | float) for row in rows)
-        shown.add_column(name, justify="right" if is_number else "left", overflow="fold")
+        # the last column is the one with sentences; the others are names and stay on one line
+        is_last = place == len(columns) - 1
+        shown.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=not is_last)
     for row in rows:
         shown.add_row(*(escape(_short(value)) for value in row))
     out.print(shown)

@@ -138,7 +138,8 @@ def history(product: Product, as_json: Json = False) -> None:
         _print_json(rows)
         return
     columns = ("at", "as_of", "verdict", "model_id", "reason")
-    table(f"History of {product}", columns, [[row[name] for name in columns] for row in rows])
+    shown = [{**row, "at": row["at"][:16].replace("T", " ")} for row in rows]
+    table(f"History of {product}", columns, [[row[name] for name in columns] for row in shown])
 
 
 @app.command()
@@ -147,7 +148,7 @@ def serve(
 ) -> None:
     """Serve the live bento over HTTP on the loopback interface."""
     from assets.promotion.live import read_live
-    from bentos.smoke import serve_command
+    from bentos.smoke import serve_command, serve_environment
 
     settings = Settings()
     find_product(settings, product)
@@ -159,7 +160,7 @@ def serve(
         )
     out.print(f"{live.bento} on http://127.0.0.1:{port} (API page /docs, health /healthz, metrics /metrics)")
     command = serve_command(settings, live.bento, port)
-    os.execvpe(command[0], command, settings.environment())  # noqa: S606 - a list of our own, no shell
+    os.execvpe(command[0], command, serve_environment(settings, port))  # noqa: S606 - a list of our own, no shell
 
 
 @app.command()

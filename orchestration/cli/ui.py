@@ -1,5 +1,6 @@
 """`headrace ui`: Dagster's own server and daemon on this home, and a small server for the HTML reports."""
 
+import contextlib
 import functools
 import http.server
 import signal
@@ -8,12 +9,17 @@ import sys
 import threading
 from types import FrameType
 
+import psutil
+
 from assets.cleaned.dbt import ensure_manifest
 from assets.home import Home
 from assets.settings import CHECKOUT, Settings
 from assets.spec import load_specs
 from orchestration.cli.console import out
 from orchestration.instance import prepare_instance
+
+
+PATIENCE_SECONDS = 10.0
 
 
 def ui_command(port: int) -> list[str]:
@@ -36,13 +42,33 @@ def serve_ui(settings: Settings, port: int) -> int:
     out.print(f"Reports      http://127.0.0.1:{settings.reports_port}" if reports else "Reports      (port is taken)")
     out.print(f"Landing      {settings.landing}/PRODUCT (a file dropped there becomes a run within a minute)")
     child = subprocess.Popen(ui_command(port), cwd=CHECKOUT, env=settings.environment())
-
-    def forward(number: int, _frame: FrameType | None) -> None:
-        child.send_signal(number)
-
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, forward)
-    return child.wait()
+        signal.signal(number, _interrupt)
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        stop_tree(child.pid)
+        return 0
+
+
+def stop_tree(pid: int) -> None:
+    """Ask a process and all it started to end, in the way each of them handles (an interrupt); then insist."""
+    try:
+        root = psutil.Process(pid)
+        everyone = [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    root.send_signal(signal.SIGINT)
+    _, alive = psutil.wait_procs(everyone, timeout=PATIENCE_SECONDS)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _serve_reports(settings: Settings) -> http.server.ThreadingHTTPServer | None:

@@ -32,11 +32,16 @@ def fit(rows: TrainingSet, params: dict[str, Any], _seed: int, _threads: int, pr
     model = make_pipeline(
         ColumnTransformer(
             [
-                ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numeric),
+                (
+                    # a column without any value stays, as zeros: the graph has the columns of the manifest
+                    "numbers",
+                    make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler()),
+                    numeric,
+                ),
                 (
                     "categories",
                     make_pipeline(
-                        SimpleImputer(strategy="constant", fill_value=-1.0),
+                        SimpleImputer(strategy="constant", fill_value=-1.0, keep_empty_features=True),
                         OneHotEncoder(categories=places, handle_unknown="ignore", sparse_output=False, dtype=np.float32),
                     ),
                     categorical,
