@@ -35,7 +35,7 @@ demo: env ## the main job: a year of real flights, from landed files to a served
 	$(BIN)/headrace demo
 
 test: env ## the whole test suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: env ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

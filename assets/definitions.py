@@ -49,8 +49,13 @@ def stage_asset(
         name=op_name(spec.product, stage, *name),
         specs=[
             dg.AssetSpec(
-                key_of(spec, stage, *name), deps=deps, description=description, group_name=spec.product,
-                owners=[spec.owner], kinds=kinds, skippable=skippable,
+                key_of(spec, stage, *name),
+                deps=deps,
+                description=description,
+                group_name=spec.product,
+                owners=[spec.owner],
+                kinds=kinds,
+                skippable=skippable,
             )
         ],
         check_specs=checks,
@@ -64,20 +69,28 @@ def check_spec(
     spec: ProductSpec, name: str, description: str, stage: str, *parts: str, blocking: bool
 ) -> dg.AssetCheckSpec:
     """One check of a stage."""
-    return dg.AssetCheckSpec(
-        name=name, asset=key_of(spec, stage, *parts), description=description, blocking=blocking
-    )
+    return dg.AssetCheckSpec(name=name, asset=key_of(spec, stage, *parts), description=description, blocking=blocking)
 
 
 def check_result(
-    key: dg.AssetKey, name: str, *, passed: bool, observed: Any, threshold: Any, warn: bool = False,
-    detail: str = "", **metadata: Any,
+    key: dg.AssetKey,
+    name: str,
+    *,
+    passed: bool,
+    observed: Any,
+    threshold: Any,
+    warn: bool = False,
+    detail: str = "",
+    **metadata: Any,
 ) -> dg.AssetCheckResult:
     """A check's outcome with what was observed and its threshold."""
     return dg.AssetCheckResult(
-        asset_key=key, check_name=name, passed=passed,
+        asset_key=key,
+        check_name=name,
+        passed=passed,
         severity=dg.AssetCheckSeverity.WARN if warn else dg.AssetCheckSeverity.ERROR,
-        description=detail or None, metadata={"observed": observed, "threshold": threshold, **metadata},
+        description=detail or None,
+        metadata={"observed": observed, "threshold": threshold, **metadata},
     )
 
 
@@ -85,7 +98,11 @@ def gate_results(key: dg.AssetKey, gates: Sequence[Gate]) -> list[dg.AssetCheckR
     """Gates as check results of the same names."""
     return [
         check_result(
-            key, gate.name, passed=gate.verdict != "FAILED", observed=gate.observed, threshold=gate.threshold,
+            key,
+            gate.name,
+            passed=gate.verdict != "FAILED",
+            observed=gate.observed,
+            threshold=gate.threshold,
             detail=gate.detail,
         )
         for gate in gates

@@ -4,6 +4,7 @@ One writer per product at a time, readers never wait; whole transactions are ret
 locked down (no other file, no other configuration) as soon as the lake is attached. SQL of stages is not here.
 """
 
+import hashlib
 import importlib.metadata
 import os
 import sqlite3
@@ -31,6 +32,7 @@ _PASSING = ("database is locked", "conflict", "database table is locked", "could
 
 # record tables: each row is a whole record as JSON, named by its content
 RECORD_TABLES = {
+    "builds": LEDGER,
     "splits": LEDGER,
     "models": LEDGER,
     "evaluations": LEDGER,
@@ -52,6 +54,9 @@ _LEDGER_DDL = (
         for name, schema in RECORD_TABLES.items()
     ),
 )
+
+# named by what was created, so that a lake of an older Headrace gets the tables it lacks
+_READY = f"ready-{hashlib.sha256(''.join(_LEDGER_DDL).encode()).hexdigest()[:8]}"
 
 
 def is_passing(error: BaseException) -> bool:
@@ -119,7 +124,7 @@ class Lake:
 
     def exists(self) -> bool:
         """Whether `ensure` has completed once."""
-        return (self.folder / "ready").exists()
+        return (self.folder / _READY).exists()
 
     def ensure(self) -> None:
         """Create folders, catalog (in WAL mode), schemas and ledger once; a second call costs one stat."""
@@ -144,7 +149,7 @@ class Lake:
 
             (self.folder / "catalog.id").touch()
             self._retried(create)
-            (self.folder / "ready").touch()
+            (self.folder / _READY).touch()
 
     def _install_extensions(self) -> None:
         with duckdb.connect(config={"extension_directory": str(self.extensions)}) as con:
@@ -249,7 +254,8 @@ class Lake:
             return self._retried(work)
 
     def _retried(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        return self._attempts()(self._once, work)
+        result: T = self._attempts()(self._once, work)
+        return result
 
     def _once(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         with self.connect(read_only=False) as con:

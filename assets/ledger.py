@@ -95,9 +95,14 @@ def model(con: duckdb.DuckDBPyConnection, model_id: str) -> ModelManifest | None
     return ModelManifest.model_validate_json(row[0]) if row else None
 
 
+def all_blessings(con: duckdb.DuckDBPyConnection) -> list[Blessing]:
+    """All blessings, oldest first."""
+    return [item for _, item in records(con, "blessings", Blessing)]
+
+
 def blessings_of(con: duckdb.DuckDBPyConnection, model_id: str) -> list[Blessing]:
     """All blessings about a model, oldest first."""
-    return [item for _, item in records(con, "blessings", Blessing) if item.model_id == model_id]
+    return [item for item in all_blessings(con) if item.model_id == model_id]
 
 
 def evaluations_of(con: duckdb.DuckDBPyConnection, split_id: str) -> list[EvaluationReport]:

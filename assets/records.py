@@ -263,6 +263,13 @@ class PerformanceReport(Record):
     reference: float = Field(description="primary metric of the champion on its own test rows")
 
 
+class Build(Record):
+    """A build of the tables by dbt: with which SQL the rows that are there were made."""
+
+    product: str
+    sql_hash: str
+
+
 class Retrain(Record):
     """A retraining run that was asked for, once per cause."""
 

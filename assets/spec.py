@@ -58,7 +58,9 @@ class SourceSpec(_Part):
     def _required_exist(self) -> Self:
         unknown = sorted(set(self.required) - set(self.columns))
         if unknown:
-            raise ValueError(f"required names columns that are not in columns: {', '.join(unknown)}; add or remove them")
+            raise ValueError(
+                f"required names columns that are not in columns: {', '.join(unknown)}; add or remove them"
+            )
         return self
 
     @model_validator(mode="after")
@@ -134,7 +136,9 @@ class FeaturesSpec(_Part):
     def _names(self) -> Self:
         both = sorted(set(self.inputs) & set(self.row))
         if both:
-            raise ValueError(f"{', '.join(both)}: an input and a row feature have the same name; rename the row feature")
+            raise ValueError(
+                f"{', '.join(both)}: an input and a row feature have the same name; rename the row feature"
+            )
         if "label" in self.inputs:
             raise ValueError("inputs: label is the name of what is predicted, when both are read; rename the input")
         unknown = sorted(set(self.exclude) - set(self.inputs))
@@ -240,7 +244,9 @@ class ProductSpec(_Part):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.source.has_batch:
-            raise ValueError("source.files has no group named batch; write for example 'flights_(?P<batch>\\d{4})\\.csv'")
+            raise ValueError(
+                "source.files has no group named batch; write for example 'flights_(?P<batch>\\d{4})\\.csv'"
+            )
         if self.product in self.references:
             raise ValueError(f"references.{self.product}: the name is the product's own; rename the reference")
         taken = sorted(_OUR_TABLES & set(self.sources))

@@ -5,7 +5,6 @@ import dagster as dg
 from assets.definitions import check_result, check_spec, gate_results, key_of
 from assets.records import Gate
 from assets.spec import ProductSpec
-from bentos.smoke import SmokeReport
 
 STAGE = "bento"
 GATES = {
@@ -20,24 +19,9 @@ def specs(spec: ProductSpec) -> list[dg.AssetCheckSpec]:
     return [check_spec(spec, name, text, STAGE, blocking=True) for name, text in GATES.items()]
 
 
-def gates(spec: ProductSpec, report: SmokeReport) -> tuple[Gate, ...]:
-    """What a booted bento's answers say."""
-    refused = 400 <= report.bad_request_status < 500  # noqa: PLR2004 - the range of client errors
-    limit = spec.gates.max_latency_p99_ms
-    return (
-        _gate("boots", passed=refused, observed=report.startup_seconds, threshold="started; 4xx to a wrong request"),
-        _gate("parity", passed=report.mismatches == 0, observed=float(report.mismatches), threshold=0.0),
-        _gate("latency", passed=report.latency_p99_ms <= limit, observed=report.latency_p99_ms, threshold=limit),
-    )
-
-
 def results(spec: ProductSpec, found: tuple[Gate, ...], unchanged: str) -> list[dg.AssetCheckResult]:
     """The gates of a new bento, or why there was none to test."""
     key = key_of(spec, STAGE)
     if found:
         return gate_results(key, found)
     return [check_result(key, name, passed=True, observed=unchanged, threshold="no new bento") for name in GATES]
-
-
-def _gate(name: str, *, passed: bool, observed: float | str, threshold: float | str) -> Gate:
-    return Gate(name=name, verdict="PASSED" if passed else "FAILED", observed=observed, threshold=threshold)

@@ -15,8 +15,7 @@ from assets.promotion.live import flip_live, read_live
 from assets.records import Blessing, Decision, Gate, LivePointer, SplitManifest
 from assets.spec import ProductSpec
 from bentos.build import build_bento
-from bentos.checks import gates
-from bentos.smoke import ask_bento
+from bentos.smoke import SmokeReport, ask_bento
 
 
 @dataclass(frozen=True)
@@ -103,6 +102,17 @@ def _build_and_ask(
     return tag, gates(spec, report), pointer
 
 
+def gates(spec: ProductSpec, report: SmokeReport) -> tuple[Gate, ...]:
+    """What a booted bento's answers say."""
+    refused = 400 <= report.bad_request_status < 500  # noqa: PLR2004 - the range of client errors
+    limit = spec.gates.max_latency_p99_ms
+    return (
+        _gate("boots", passed=refused, observed=report.startup_seconds, threshold="started; 4xx to a wrong request"),
+        _gate("parity", passed=report.mismatches == 0, observed=float(report.mismatches), threshold=0.0),
+        _gate("latency", passed=report.latency_p99_ms <= limit, observed=report.latency_p99_ms, threshold=limit),
+    )
+
+
 def _promotion(con: duckdb.DuckDBPyConnection, as_of: str) -> Decision | None:
     """The newest decision as of a batch, if it is a promotion that wasn't refused afterwards."""
     about = [item for _, item in ledger.decisions(con) if item.as_of == as_of and item.verdict != "LIVE"]
@@ -126,3 +136,7 @@ def _record_live(home: Home, spec: ProductSpec, pointer: LivePointer) -> None:
         return
     went_live = promoted.model_copy(update={"verdict": "LIVE", "reason": f"{pointer.bento} is served"})
     ledger.append_to_lake(home.lake(spec.product), "decisions", [(went_live.decision_id, went_live.as_of, went_live)])
+
+
+def _gate(name: str, *, passed: bool, observed: float | str, threshold: float | str) -> Gate:
+    return Gate(name=name, verdict="PASSED" if passed else "FAILED", observed=observed, threshold=threshold)

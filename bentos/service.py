@@ -52,7 +52,7 @@ class Predictions:
 
     def __init__(self) -> None:
         # here and not above: the supervising process imports this module too, and scores nothing
-        from assets.candidates.predictor import Predictor  # noqa: PLC0415
+        from assets.candidates.predictor import Predictor
 
         self._predictor = Predictor(_manifest, _files[_manifest.model_file])
         # ready means it has answered: the first row costs far more than the next
@@ -75,7 +75,7 @@ class Predictions:
         Raises:
             UnscorableError: a row's features can't be computed, or the model's answer to one isn't finite.
         """
-        from polars.exceptions import PanicException, PolarsError  # noqa: PLC0415
+        from polars.exceptions import PanicException, PolarsError
 
         try:
             probabilities = self._predictor.probabilities_of_rows(rows)

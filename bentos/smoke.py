@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
+import psutil
 from numpy.typing import NDArray
 from pydantic import Field
 

@@ -29,7 +29,9 @@ def package_file(package: str, name: str) -> Path:
         if item.name == name:
             return Path(str(item.locate()))
     raise HeadraceError(
-        "the demo's data is not installed", where=package, expected=f"{name} of the package {package}",
+        "the demo's data is not installed",
+        where=package,
+        expected=f"{name} of the package {package}",
         fix="install requirements.lock again (make env)",
     )
 

@@ -15,7 +15,7 @@ def job_name(product: str, kind: str) -> str:
 
 
 def build(spec: ProductSpec) -> dict[str, Any]:
-    """`load` fills the tables (many batches in one run), `train` makes and judges models as of a batch, `journey` both."""
+    """`load` fills the tables (many batches a run), `train` makes and judges models as of a batch, `journey` both."""
     everything = dg.AssetSelection.groups(spec.product)
     tables = dg.AssetSelection.key_prefixes(*[[spec.product, stage] for stage in TABLES])
     selections = {
@@ -25,7 +25,10 @@ def build(spec: ProductSpec) -> dict[str, Any]:
     }
     return {
         kind: dg.define_asset_job(
-            job_name(spec.product, kind), selection, tags={"headrace/product": spec.product}, description=text,
+            job_name(spec.product, kind),
+            selection,
+            tags={"headrace/product": spec.product},
+            description=text,
             # the event log has every line; the terminal of `headrace ui` shows what needs a look
             config={"loggers": {"console": {"config": {"log_level": "WARNING"}}}},
         )

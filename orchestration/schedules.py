@@ -16,12 +16,12 @@ def build(spec: ProductSpec, *, train_job: Any) -> list[dg.ScheduleDefinition]:
         return []
 
     @dg.schedule(
-        name=f"{spec.product}_retrain", cron_schedule=spec.retrain.schedule, job=train_job,
+        name=f"{spec.product}_retrain",
+        cron_schedule=spec.retrain.schedule,
+        job=train_job,
         description=f"Retrain {spec.product} as of its newest batch.",
     )
-    def retrain(
-        context: dg.ScheduleEvaluationContext, home: HomeParam
-    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def retrain(context: dg.ScheduleEvaluationContext, home: HomeParam) -> Iterator[dg.RunRequest | dg.SkipReason]:
         with home.lake(spec.product).connect() as con:
             batches = ledger.loaded_batch_ids(con, spec.product)
         if not batches:
@@ -29,7 +29,8 @@ def build(spec: ProductSpec, *, train_job: Any) -> list[dg.ScheduleDefinition]:
             return
         moment = context.scheduled_execution_time.isoformat()
         yield dg.RunRequest(
-            run_key=f"schedule-{moment}", partition_key=batches[-1],
+            run_key=f"schedule-{moment}",
+            partition_key=batches[-1],
             tags={"headrace/product": spec.product, "headrace/cause": f"schedule {moment}"},
         )
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from assets import ledger
 from assets.evaluation.judge import BASELINE
+from assets.features.current import current_feature_set_id
 from assets.home import Home
 from assets.lake import has_table
 from assets.monitoring.watch import performance_reports
@@ -19,7 +20,7 @@ def product_status(home: Home, spec: ProductSpec) -> dict[str, Any]:
     with home.lake(spec.product).connect() as con:
         delivered = ledger.batches(con, spec.product)
         evaluations = [item for _, item in ledger.records(con, "evaluations", EvaluationReport)]
-        blessings = [item for _, item in ledger.records(con, "blessings", Blessing)]
+        blessings = ledger.all_blessings(con)
         decisions = ledger.decisions(con)
         alerts = ledger.records(con, "alerts", Alert)
         performance = performance_reports(con)
@@ -53,15 +54,20 @@ def product_history(home: Home, spec: ProductSpec) -> list[dict[str, Any]]:
 
 
 def is_complete(home: Home, spec: ProductSpec, batch_id: str) -> bool:
-    """Whether a batch went all the way: decided about, and live if it was promoted, and watched if it was scored."""
+    """Whether a batch went all the way with today's spec: judged, decided, live if promoted, watched if scored."""
+    lake = home.lake(spec.product)
+    feature_set_id = current_feature_set_id(lake, spec)
     live = read_live(home.settings.home, spec.product)
-    with home.lake(spec.product).connect() as con:
+    with lake.connect() as con:
         decisions = [item for _, item in ledger.decisions(con) if item.as_of == batch_id]
+        judged = [item for item in ledger.all_blessings(con) if item.as_of == batch_id and item.kind == "quality"]
         scored = has_table(con, PREDICTIONS, spec.product) and _has_batch(con, PREDICTIONS, spec.product, batch_id)
         watched = {item.batch_id for item in performance_reports(con)}
         if scored and live:
             watched &= {item.batch_id for _, item in ledger.records(con, "drift", DriftReport)}
-    if not decisions or (scored and batch_id not in watched):
+    if not decisions or not judged or (scored and batch_id not in watched):
+        return False
+    if (judged[-1].spec_hash, judged[-1].feature_set_id) != (spec.spec_hash, feature_set_id):
         return False
     return _is_settled(decisions, live)
 
@@ -70,7 +76,9 @@ def is_loaded(home: Home, spec: ProductSpec, batch_id: str) -> bool:
     """Whether a batch is in raw and has become features."""
     with home.lake(spec.product).connect() as con:
         in_ledger = batch_id in ledger.loaded_batch_ids(con, spec.product)
-        return in_ledger and has_table(con, FEATURES, spec.product) and _has_batch(con, FEATURES, spec.product, batch_id)
+        return (
+            in_ledger and has_table(con, FEATURES, spec.product) and _has_batch(con, FEATURES, spec.product, batch_id)
+        )
 
 
 def _is_settled(decisions: list[Decision], live: LivePointer | None) -> bool:
@@ -93,7 +101,9 @@ def _champion(live: LivePointer | None, evaluations: list[EvaluationReport]) -> 
     if live is None:
         return None
     own = next(item for item in evaluations if item.model_id == live.model_id and item.role == "candidate")
-    baseline = next((item for item in evaluations if item.split_id == own.split_id and item.algorithm == BASELINE), None)
+    baseline = next(
+        (item for item in evaluations if item.split_id == own.split_id and item.algorithm == BASELINE), None
+    )
     return {
         "model_id": live.model_id,
         "algorithm": own.algorithm,
@@ -114,4 +124,3 @@ def _gates(blessings: list[Blessing], live: LivePointer | None) -> list[dict[str
         for item in (*quality[-1:], *infrastructure[-1:])
         for gate in item.gates
     ]
-

@@ -20,8 +20,11 @@ def build(spec: ProductSpec, *, train_job: Any) -> dg.SensorDefinition:
     status = dg.DefaultSensorStatus.RUNNING if spec.retrain.on_drift else dg.DefaultSensorStatus.STOPPED
 
     @dg.sensor(
-        name=f"{spec.product}_drift", job=train_job, minimum_interval_seconds=INTERVAL_SECONDS,
-        default_status=status, description=f"Drift of {spec.product} that persisted and was not yet answered.",
+        name=f"{spec.product}_drift",
+        job=train_job,
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=status,
+        description=f"Drift of {spec.product} that persisted and was not yet answered.",
     )
     def drift(_context: dg.SensorEvaluationContext, home: HomeParam) -> dg.RunRequest | dg.SkipReason:
         live = read_live(home.settings.home, spec.product)
@@ -41,7 +44,8 @@ def build(spec: ProductSpec, *, train_job: Any) -> dg.SensorDefinition:
         # The run key makes a repeated request one run, so the request may come before the ledger's row.
         ledger.append_to_lake(lake, "retrains", [(cause, batch_id, record)])
         return dg.RunRequest(
-            run_key=cause, partition_key=batch_id,
+            run_key=cause,
+            partition_key=batch_id,
             tags={"headrace/product": spec.product, "headrace/cause": cause},
         )
 

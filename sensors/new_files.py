@@ -22,16 +22,22 @@ def build(spec: ProductSpec, *, load_job: Any, journey_job: Any) -> dg.SensorDef
     partitions = partitions_of(spec)
 
     @dg.sensor(
-        name=f"{spec.product}_new_files", jobs=[load_job, journey_job],
-        minimum_interval_seconds=INTERVAL_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING,
+        name=f"{spec.product}_new_files",
+        jobs=[load_job, journey_job],
+        minimum_interval_seconds=INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Files in the landing folder of {spec.product} that are whole and new.",
     )
     def new_files(context: dg.SensorEvaluationContext, home: HomeParam) -> dg.SensorResult:
         with home.lake(spec.product).connect() as con:
             known = {batch.sha256 for batch in ledger.batches(con)}
         arrivals, waiting, cursor = look(
-            landed_files(spec, home.landing(spec.product)), Cursor.parse(context.cursor), now_ns=time.time_ns(),
-            settle_seconds=SETTLE_SECONDS, known_hashes=known, hash_file=hash_file,
+            landed_files(spec, home.landing(spec.product)),
+            Cursor.parse(context.cursor),
+            now_ns=time.time_ns(),
+            settle_seconds=SETTLE_SECONDS,
+            known_hashes=known,
+            hash_file=hash_file,
         )
         new = {item.file.batch_id: item.sha256 for item in arrivals if item.file.source == spec.product}
         requests = requests_for(new, product=spec.product)
@@ -52,9 +58,7 @@ def run_request(spec: ProductSpec, request: Request, load_job: str, journey_job:
     """The Dagster request of a run; a load of several batches is one run over their range."""
     tags = {"headrace/product": spec.product, "headrace/cause": f"new file {', '.join(request.batches)}"}
     if request.with_models:
-        return dg.RunRequest(
-            run_key=request.run_key, job_name=journey_job, partition_key=request.batches[0], tags=tags
-        )
+        return dg.RunRequest(run_key=request.run_key, job_name=journey_job, partition_key=request.batches[0], tags=tags)
     # before the journey in the queue, of which one run per product is taken at a time
     span = {RANGE_START: request.batches[0], RANGE_END: request.batches[-1], "dagster/priority": "1"}
     return dg.RunRequest(run_key=request.run_key, job_name=load_job, tags={**tags, **span})

@@ -37,12 +37,19 @@ def results(
     first, second = refit_hashes(candidate, algorithm, rows, spec.seed, threads)
     return [
         check_result(
-            key, "trained", passed=trained.manifest.training_rows >= spec.split.min_train_rows,
-            observed=trained.manifest.training_rows, threshold=spec.split.min_train_rows,
+            key,
+            "trained",
+            passed=trained.manifest.training_rows >= spec.split.min_train_rows,
+            observed=trained.manifest.training_rows,
+            threshold=spec.split.min_train_rows,
         ),
         check_result(key, "finite", passed=improper == 0, observed=improper, threshold=0),
         check_result(
-            key, "deterministic", passed=first == second, observed=second[:16], threshold=first[:16],
+            key,
+            "deterministic",
+            passed=first == second,
+            observed=second[:16],
+            threshold=first[:16],
             detail=f"two fits on the first {min(_REFIT_ROWS, len(rows.train_labels)):,} training rows",
         ),
     ]

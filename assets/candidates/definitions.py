@@ -24,8 +24,13 @@ def _build_candidate(spec: ProductSpec, candidate: CandidateSpec) -> dg.AssetsDe
     found = algorithm(candidate.algorithm, product=spec.product, task=spec.task)
 
     @stage_asset(
-        spec, checks.STAGE, candidate.algorithm, description=f"{found.description}, trained as of this batch.",
-        kinds=set(found.kinds), deps=[key_of(spec, "split")], checks=checks.specs(spec, candidate.algorithm),
+        spec,
+        checks.STAGE,
+        candidate.algorithm,
+        description=f"{found.description}, trained as of this batch.",
+        kinds=set(found.kinds),
+        deps=[key_of(spec, "split")],
+        checks=checks.specs(spec, candidate.algorithm),
         one_run_per_batch=True,
     )
     def trained_candidate(context: dg.AssetExecutionContext, home: HomeParam) -> Iterator[Any]:
@@ -34,7 +39,13 @@ def _build_candidate(spec: ProductSpec, candidate: CandidateSpec) -> dg.AssetsDe
             split = require_split(lake, spec, batch_of(context))
             rows = load_training_set(lake, spec, split)
             trained = train(
-                found, candidate, spec=spec, split=split, rows=rows, folder=home.models(spec.product), threads=threads,
+                found,
+                candidate,
+                spec=spec,
+                split=split,
+                rows=rows,
+                folder=home.models(spec.product),
+                threads=threads,
                 progress=context.log.info,
             )
         ledger.append_to_lake(lake, "models", [(trained.manifest.model_id, split.as_of, trained.manifest)])
@@ -55,8 +66,12 @@ def _metadata(trained: Trained) -> dict[str, Any]:
         curve = plots.over_batches(rounds, {"validation": losses}, "Log loss by round", every=25)
         shown["learning_curve"] = dg.MetadataValue.md(curve)
     return {
-        "model_id": manifest.model_id, "training_rows": manifest.training_rows, "training_seconds": trained.seconds,
-        "columns": len(manifest.features.columns), "params": dg.MetadataValue.json(manifest.params),
-        "versions": dg.MetadataValue.json(manifest.versions), "folder": dg.MetadataValue.path(str(trained.folder)),
+        "model_id": manifest.model_id,
+        "training_rows": manifest.training_rows,
+        "training_seconds": trained.seconds,
+        "columns": len(manifest.features.columns),
+        "params": dg.MetadataValue.json(manifest.params),
+        "versions": dg.MetadataValue.json(manifest.versions),
+        "folder": dg.MetadataValue.path(str(trained.folder)),
         **shown,
     }

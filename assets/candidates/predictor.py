@@ -66,9 +66,12 @@ def score_function(manifest: ModelManifest, content: bytes, *, threads: int) -> 
         booster = lightgbm.Booster(model_str=content.decode())
         if booster.feature_name() != manifest.features.column_names:
             raise HeadraceError(
-                "the model was trained on other columns than its manifest says", product=manifest.product,
-                where=manifest.model_id, expected=", ".join(manifest.features.column_names),
-                found=", ".join(booster.feature_name()), fix="train the model again",
+                "the model was trained on other columns than its manifest says",
+                product=manifest.product,
+                where=manifest.model_id,
+                expected=", ".join(manifest.features.column_names),
+                found=", ".join(booster.feature_name()),
+                fix="train the model again",
             )
 
         def by_booster(matrix: Matrix) -> Matrix:
@@ -92,5 +95,8 @@ def score_function(manifest: ModelManifest, content: bytes, *, threads: int) -> 
 
         return by_session
     raise HeadraceError(
-        "unknown kind of model file", where=file_name, expected="*.txt (LightGBM) or *.onnx", fix="train the model again"
+        "unknown kind of model file",
+        where=file_name,
+        expected="*.txt (LightGBM) or *.onnx",
+        fix="train the model again",
     )

@@ -58,7 +58,10 @@ def algorithm(name: str, *, product: str = "", task: str = "") -> Algorithm:
     found: Algorithm = importlib.import_module(f"{algorithms.__name__}.{name}").ALGORITHM
     if task and task not in found.tasks:
         raise HeadraceError(
-            f"{name} can't do {task}", product=product, where="candidates", expected=", ".join(sorted(found.tasks)),
+            f"{name} can't do {task}",
+            product=product,
+            where="candidates",
+            expected=", ".join(sorted(found.tasks)),
             fix="choose another algorithm",
         )
     return found
@@ -73,7 +76,9 @@ def merged(defaults: Mapping[str, Any], given: Mapping[str, Any], *, name: str) 
     unknown = sorted(set(given) - set(defaults))
     if unknown:
         raise HeadraceError(
-            f"unknown parameter {', '.join(unknown)}", where=f"candidates: {name}", expected=", ".join(sorted(defaults)),
+            f"unknown parameter {', '.join(unknown)}",
+            where=f"candidates: {name}",
+            expected=", ".join(sorted(defaults)),
             fix="remove it or correct its name in the product's spec",
         )
     return {**defaults, **given}

@@ -21,7 +21,9 @@ def build(spec: ProductSpec) -> dg.AssetChecksDefinition:
     specs = [
         check_spec(spec, "duplicates", "Share of a batch's rows whose key was there before", CLEANED, blocking=True),
         check_spec(spec, "usual_count", "Rows of a batch against the median of the others", CLEANED, blocking=False),
-        check_spec(spec, "schema", "Columns and types are those of the champion's training data", CLEANED, blocking=True),
+        check_spec(
+            spec, "schema", "Columns and types are those of the champion's training data", CLEANED, blocking=True
+        ),
     ]
 
     @dg.multi_asset_check(name=f"{spec.product}__cleaned_checks", specs=specs)
@@ -42,11 +44,18 @@ def build(spec: ProductSpec) -> dg.AssetChecksDefinition:
         ratios = [cleaned.get(batch, 0) / usual for batch in batches]
         worst = max(ratios, key=lambda ratio: abs(ratio - 1), default=1.0)
         yield check_result(
-            key, "usual_count", passed=_USUAL[0] <= worst <= _USUAL[1], observed=worst, warn=True,
+            key,
+            "usual_count",
+            passed=_USUAL[0] <= worst <= _USUAL[1],
+            observed=worst,
+            warn=True,
             threshold=f"{_USUAL[0]:.2f} to {_USUAL[1]:.2f} of {usual:,} rows",
         )
         yield check_result(
-            key, "schema", passed=not changes, observed="; ".join(changes) or "unchanged",
+            key,
+            "schema",
+            passed=not changes,
+            observed="; ".join(changes) or "unchanged",
             threshold="as at the champion's training" if champion else "no champion yet",
         )
 

@@ -15,8 +15,10 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
+from assets import ledger
 from assets.errors import HeadraceError
 from assets.lake import Lake, write_file_atomically
+from assets.records import Build
 from assets.settings import silence_telemetry
 
 PROFILE = "headrace"
@@ -130,10 +132,14 @@ def build(lake: Lake) -> list[NodeResult]:
     Raises:
         HeadraceError: dbt could not run at all (a model's or test's failure is in the results).
     """
-    manifest = _parsed(lake)
-    selected = [f"staging.{lake.product}", f"marts.{lake.product}"]
+    parsed = _parsed(lake)
+    sql_hash = feature_sql_hash(json.loads(ensure_manifest(lake).read_text()), lake.product)
+    command = ["build", "--select", f"staging.{lake.product}", f"marts.{lake.product}"]
+    if _built_with(lake) != sql_hash:
+        # incremental models would keep the rows that other SQL made
+        command.append("--full-refresh")
     with lake.write_lock():
-        outcome = _invoke(lake, ["build", "--select", *selected], manifest)
+        outcome = _invoke(lake, command, parsed)
     results = [
         NodeResult(
             unique_id=item.node.unique_id,
@@ -155,7 +161,23 @@ def build(lake: Lake) -> list[NodeResult]:
             found=str(outcome.exception or "no model selected"),
             fix=f"add models below dbt_project/models/staging/{lake.product} and marts/{lake.product}",
         )
+    if all(result.is_success for result in results if result.resource_type == "model"):
+        _record_build(lake, sql_hash)
     return results
+
+
+def _built_with(lake: Lake) -> str:
+    """The hash of the SQL that the newest whole build was made with."""
+    with lake.connect() as con:
+        found = ledger.records(con, "builds", Build)
+    return found[-1][1].sql_hash if found else ""
+
+
+def _record_build(lake: Lake, sql_hash: str) -> None:
+    """Write down a build with SQL that is not the last one's (a return to older SQL is a new row)."""
+    if _built_with(lake) != sql_hash:
+        record_id = f"{sql_hash[:16]}-{ledger.now().isoformat()}"
+        ledger.append_to_lake(lake, "builds", [(record_id, "", Build(product=lake.product, sql_hash=sql_hash))])
 
 
 def _parsed(lake: Lake) -> Any:
@@ -175,15 +197,27 @@ def _invoke(lake: Lake, command: list[str], manifest: Any = None) -> Any:
 
     folder = dbt_folder(lake)
     arguments = [
-        "--quiet", "--no-use-colors", "--log-level", "none", "--log-level-file", "info", "--log-path",
-        str(folder / "logs"), *command, "--project-dir", str(lake.settings.dbt_project), "--profiles-dir", str(folder),
-        "--target-path", str(folder / "target"),
+        "--quiet",
+        "--no-use-colors",
+        "--log-level",
+        "none",
+        "--log-level-file",
+        "info",
+        "--log-path",
+        str(folder / "logs"),
+        *command,
+        "--project-dir",
+        str(lake.settings.dbt_project),
+        "--profiles-dir",
+        str(folder),
+        "--target-path",
+        str(folder / "target"),
     ]
     try:
         with _kept_logging():
             outcome = dbtRunner(manifest=manifest).invoke(arguments)
     finally:
-        DuckDBConnectionManager.close_all_connections()
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
     if outcome.exception is not None:
         raise HeadraceError(
             f"dbt {command[0]} failed",

@@ -1,7 +1,7 @@
 """The dbt assets of a product: its cleaned and feature tables, built and tested by one invocation."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from assets.spec import ProductSpec
 _UNIQUE_ID = "dagster_dbt/unique_id"
 
 
-class StageTranslator(DagsterDbtTranslator):  # type: ignore[misc]
+class StageTranslator(DagsterDbtTranslator):
     """Puts a product's models in its group with its owner; keys come from the models' `meta.dagster.asset_key`."""
 
     def __init__(self, spec: ProductSpec) -> None:
@@ -26,6 +26,10 @@ class StageTranslator(DagsterDbtTranslator):  # type: ignore[misc]
     def get_group_name(self, _dbt_resource_props: Mapping[str, Any]) -> str | None:
         """The product."""
         return self.spec.product
+
+    def get_owners(self, _dbt_resource_props: Mapping[str, Any]) -> Sequence[str]:
+        """The product's owner."""
+        return [self.spec.owner]
 
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """The model's description and its SQL."""
@@ -52,7 +56,9 @@ def build(spec: ProductSpec, manifest: Path) -> list[dg.AssetsDefinition | dg.As
         context.log.info("dbt built %d models and tests for %s", len(results), ", ".join(batches_of(context)))
         with lake.connect() as con:
             yield from _events(
-                results, content, dbt_tables,
+                results,
+                content,
+                dbt_tables,
                 describe=lambda node: table_metadata(con, table(node["schema"], node["alias"])),
             )
 
@@ -84,9 +90,12 @@ def _events(
         elif result.unique_id in tests and result.status != "skipped":
             check = tests[result.unique_id]
             yield dg.AssetCheckResult(
-                asset_key=check.asset_key, check_name=check.name, passed=result.is_success,
+                asset_key=check.asset_key,
+                check_name=check.name,
+                passed=result.is_success,
                 severity=dg.AssetCheckSeverity.ERROR if check.blocking else dg.AssetCheckSeverity.WARN,
-                description=result.message or None, metadata={"observed": result.failures, "threshold": 0},
+                description=result.message or None,
+                metadata={"observed": result.failures, "threshold": 0},
             )
     if broken:
         raise dg.Failure(

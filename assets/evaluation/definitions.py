@@ -24,9 +24,12 @@ def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
     """The evaluation of a product."""
 
     @stage_asset(
-        spec, checks.STAGE, description="Every candidate and the champion on the batch none of them has seen.",
+        spec,
+        checks.STAGE,
+        description="Every candidate and the champion on the batch none of them has seen.",
         kinds={"evidently", "scikitlearn"},
-        deps=[key_of(spec, "candidates", item.algorithm) for item in spec.candidates], checks=checks.specs(spec),
+        deps=[key_of(spec, "candidates", item.algorithm) for item in spec.candidates],
+        checks=checks.specs(spec),
         one_run_per_batch=True,
     )
     def evaluation(context: dg.AssetExecutionContext, home: HomeParam) -> Iterator[Any]:
@@ -45,7 +48,7 @@ def evaluate(home: Home, spec: ProductSpec, split: SplitManifest) -> tuple[Verdi
     live = read_live(home.settings.home, spec.product)
     with lake.connect() as con:
         manifests = ledger.models_of(con, split.split_id)
-        validation, test = (read_part(con, spec, split, part) for part in ("validation", "test"))
+        validation, test = read_part(con, spec, split, "validation"), read_part(con, spec, split, "test")
     candidates = {
         item.algorithm: load_predictor(models / manifests[item.algorithm].model_id, threads=threads)
         for item in spec.candidates
@@ -76,7 +79,8 @@ def _metadata(spec: ProductSpec, verdict: Verdict, best: Predictor, url: str) ->
     scores = verdict.probabilities[verdict.best.model_id]
     leaderboard = [
         {
-            "model": item.model_id, "role": "best" if item.is_best else item.role,
+            "model": item.model_id,
+            "role": "best" if item.is_best else item.role,
             f"validation {spec.gates.primary}": item.validation.get(spec.gates.primary),
             **{name: item.test[name] for name in ("roc_auc", "average_precision", "log_loss", "brier", "f1")},
         }

@@ -43,7 +43,8 @@ def judge(
     Args:
         spec: the product.
         split: the split whose rows these are.
-        validation, test: inputs with `label`, shape (rows, columns).
+        validation: rows that chose the early stop, inputs with `label`, shape (rows, columns).
+        test: the unseen batch, the same columns.
         candidates: algorithm -> model trained on this split, the baseline among them.
         champion: the live model, scored on the test rows beside the candidates.
 
@@ -73,11 +74,15 @@ def judge(
         reports.append(
             EvaluationReport.model_validate(
                 {
-                    "model_id": manifest.model_id, "algorithm": manifest.algorithm, "role": role,
+                    "model_id": manifest.model_id,
+                    "algorithm": manifest.algorithm,
+                    "role": role,
                     "split_id": split.split_id,
                     "validation": binary_metrics(
                         validation_labels, model.probabilities(validation), threshold=spec.decision_threshold
-                    ) if unseen else {},
+                    )
+                    if unseen
+                    else {},
                     "test": binary_metrics(labels, scores, threshold=spec.decision_threshold),
                     "slices": slice_metrics(spec, test, labels, scores),
                 }
@@ -91,9 +96,14 @@ def judge(
     blessing = Blessing(
         kind="quality",
         verdict="NOT_BLESSED" if any(gate.verdict == "FAILED" for gate in gates) else "BLESSED",
-        product=spec.product, as_of=split.as_of, model_id=best.model_id, split_id=split.split_id,
-        test_row_set_hash=split.parts["test"].row_set_hash, feature_set_id=split.feature_set_id,
-        spec_hash=spec.spec_hash, gates=gates,
+        product=spec.product,
+        as_of=split.as_of,
+        model_id=best.model_id,
+        split_id=split.split_id,
+        test_row_set_hash=split.parts["test"].row_set_hash,
+        feature_set_id=split.feature_set_id,
+        spec_hash=spec.spec_hash,
+        gates=gates,
     )
     marked = tuple(best if item.model_id == best.model_id and item.role == "candidate" else item for item in reports)
     return Verdict(marked, best, blessing, labels, probabilities)
@@ -139,22 +149,31 @@ def quality_gates(
     worst = min(slices, key=lambda item: item[1], default=("no slice", best.test[primary]))
     return (
         _gate(
-            "beats_baseline", passed=gain >= gates.beats_baseline_by, observed=gain, threshold=gates.beats_baseline_by,
+            "beats_baseline",
+            passed=gain >= gates.beats_baseline_by,
+            observed=gain,
+            threshold=gates.beats_baseline_by,
             detail=f"{primary} {best.test[primary]:.4f}, baseline's {baseline.test[primary]:.4f}",
         ),
         _gate(
             "predicts_both_classes",
             passed=low <= predicted <= high and 0 < predicted < 1 and bool(np.isfinite(scores).all()),
-            observed=predicted, threshold=f"{low:g} to {high:g}",
+            observed=predicted,
+            threshold=f"{low:g} to {high:g}",
             detail=f"share predicted positive; {best.test['positive_share']:.1%} are",
         ),
         _gate(
-            "worst_slice", passed=worst[1] >= gates.slices.min_metric, observed=worst[1],
-            threshold=gates.slices.min_metric, detail=f"{primary} of {worst[0]}",
+            "worst_slice",
+            passed=worst[1] >= gates.slices.min_metric,
+            observed=worst[1],
+            threshold=gates.slices.min_metric,
+            detail=f"{primary} of {worst[0]}",
         ),
         _gate(
-            "calibration", passed=best.test["calibration_error"] <= gates.max_calibration_error,
-            observed=best.test["calibration_error"], threshold=gates.max_calibration_error,
+            "calibration",
+            passed=best.test["calibration_error"] <= gates.max_calibration_error,
+            observed=best.test["calibration_error"],
+            threshold=gates.max_calibration_error,
             detail="expected calibration error on the test rows",
         ),
     )

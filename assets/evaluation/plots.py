@@ -64,7 +64,9 @@ def over_batches(
     figure, axes = _figure(title, "", "")
     for (name, values), color in zip(series.items(), (_ACCENT, _QUIET, _INK, "#d64545"), strict=False):
         marker = "o" if every == 1 else None
-        axes.plot(batches, [np.nan if value is None else value for value in values], marker=marker, label=name, color=color)
+        axes.plot(
+            batches, [np.nan if value is None else value for value in values], marker=marker, label=name, color=color
+        )
     axes.set_xticks(range(0, len(batches), every), list(batches)[::every])
     axes.tick_params(axis="x", labelrotation=45, labelsize=7)
     axes.legend(fontsize=7, frameon=False)

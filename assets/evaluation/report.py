@@ -70,9 +70,7 @@ def write_drift_report(path: Path, spec: ProductSpec, reference: pl.DataFrame, c
         Dataset.from_pandas(_sample(frame.select(usable), spec).to_pandas(), data_definition=definition)
         for frame in (current, reference)
     ]
-    preset = DataDriftPreset(
-        drift_share=spec.monitoring.drift_share, method="psi", threshold=spec.monitoring.drift_psi
-    )
+    preset = DataDriftPreset(drift_share=spec.monitoring.drift_share, method="psi", threshold=spec.monitoring.drift_psi)
     return _write(path, Report([preset]).run(*both))
 
 

@@ -13,6 +13,7 @@ from assets.features.row import RowEncoder
 from assets.features.statistics import null_shares, single_feature_aucs, stability
 from assets.lake import Lake
 from assets.naming import FEATURES, quoted, table
+from assets.records import SplitManifest
 from assets.spec import ProductSpec
 
 
@@ -21,7 +22,9 @@ def build(spec: ProductSpec) -> dg.AssetChecksDefinition:
     key = key_of(spec, FEATURES)
     specs = [
         check_spec(spec, "point_in_time", "No row knows more than was known at its event", FEATURES, blocking=True),
-        check_spec(spec, "leak", "No outcome among the features, none predicts too well alone", FEATURES, blocking=True),
+        check_spec(
+            spec, "leak", "No outcome among the features, none predicts too well alone", FEATURES, blocking=True
+        ),
         check_spec(spec, "nulls", "Share of nulls of each model column", FEATURES, blocking=False),
         check_spec(spec, "statistics", "Stability (PSI) against the last training set", FEATURES, blocking=False),
     ]
@@ -60,16 +63,24 @@ def _column_results(spec: ProductSpec, lake: Lake, batch_id: str, key: dg.AssetK
     forbidden = sorted({*spec.label.outcomes, spec.label.column} & set(columns.columns))
     strongest = max(aucs, key=lambda name: aucs[name])
     yield check_result(
-        key, "leak", passed=not forbidden and aucs[strongest] <= gates.max_single_feature_auc,
-        observed=aucs[strongest], threshold=gates.max_single_feature_auc,
+        key,
+        "leak",
+        passed=not forbidden and aucs[strongest] <= gates.max_single_feature_auc,
+        observed=aucs[strongest],
+        threshold=gates.max_single_feature_auc,
         detail=f"outcomes among the features: {', '.join(forbidden)}" if forbidden else f"strongest alone: {strongest}",
         single_feature_auc=records_table(_ranked(aucs, "roc_auc")),
     )
     nulls = null_shares(columns)
     emptiest = max(nulls, key=lambda name: nulls[name])
     yield check_result(
-        key, "nulls", passed=nulls[emptiest] <= gates.max_null_share, observed=nulls[emptiest],
-        threshold=gates.max_null_share, warn=True, detail=f"most nulls: {emptiest}",
+        key,
+        "nulls",
+        passed=nulls[emptiest] <= gates.max_null_share,
+        observed=nulls[emptiest],
+        threshold=gates.max_null_share,
+        warn=True,
+        detail=f"most nulls: {emptiest}",
         null_share=records_table(_ranked(nulls, "null_share")),
     )
     yield _statistics_result(spec, lake, batch_id, key, encoder, inputs.height)
@@ -80,23 +91,31 @@ def _statistics_result(
 ) -> dg.AssetCheckResult:
     """Compare the batch with the newest earlier training set; passes when there is none."""
     with lake.connect() as con:
-        splits = [split for _, split in ledger.records(con, "splits", ledger.SplitManifest) if split.as_of < batch_id]
+        splits = [split for _, split in ledger.records(con, "splits", SplitManifest) if split.as_of < batch_id]
         reference = read_part(con, spec, splits[-1], "train") if splits else None
     if reference is None or not rows:
         return check_result(
-            key, "statistics", passed=True, observed=0.0, threshold=spec.gates.max_feature_psi, warn=True,
+            key,
+            "statistics",
+            passed=True,
+            observed=0.0,
+            threshold=spec.gates.max_feature_psi,
+            warn=True,
             detail="no earlier training set to compare with",
         )
     psi = stability(encoder.columns(reference), encoder.columns(batch_inputs(lake, spec, batch_id)))
     worst = max(psi, key=lambda name: psi[name])
     return check_result(
-        key, "statistics", passed=psi[worst] <= spec.gates.max_feature_psi, observed=psi[worst],
-        threshold=spec.gates.max_feature_psi, warn=True, detail=f"moved most: {worst} (against {splits[-1].as_of})",
+        key,
+        "statistics",
+        passed=psi[worst] <= spec.gates.max_feature_psi,
+        observed=psi[worst],
+        threshold=spec.gates.max_feature_psi,
+        warn=True,
+        detail=f"moved most: {worst} (against {splits[-1].as_of})",
         psi=records_table(_ranked(psi, "psi")),
     )
 
 
 def _ranked(values: dict[str, float], name: str) -> list[dict[str, str | float]]:
-    return [
-        {"column": column, name: value} for column, value in sorted(values.items(), key=lambda item: -item[1])
-    ]
+    return [{"column": column, name: value} for column, value in sorted(values.items(), key=lambda item: -item[1])]

@@ -75,9 +75,7 @@ def as_it_was(name: str, version: int, alias: str) -> str:
 def joined(spec: ProductSpec, version: int) -> str:
     """SQL of features joined with labels by key, as of a snapshot."""
     keys = ", ".join(quoted(name) for name in (*spec.key, "batch_id"))
-    return (
-        f"{as_it_was(spec.product, version, 'features')} join {as_it_was(LABELS, version, 'labels')} using ({keys})"
-    )
+    return f"{as_it_was(spec.product, version, 'features')} join {as_it_was(LABELS, version, 'labels')} using ({keys})"
 
 
 def require_split(lake: Lake, spec: ProductSpec, as_of: str) -> SplitManifest:
@@ -90,7 +88,9 @@ def require_split(lake: Lake, spec: ProductSpec, as_of: str) -> SplitManifest:
         split = ledger.split_of(con, as_of)
     if split is None:
         raise HeadraceError(
-            "there is no split as of this batch", product=spec.product, where=as_of,
+            "there is no split as of this batch",
+            product=spec.product,
+            where=as_of,
             fix=f"materialise split for {as_of} first (headrace run {spec.product} --as-of {as_of})",
         )
     return split

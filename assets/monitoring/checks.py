@@ -20,7 +20,11 @@ def performance_specs(spec: ProductSpec) -> list[dg.AssetCheckSpec]:
     """The check of the performance asset."""
     return [
         check_spec(
-            spec, "degradation", "Fall of the primary metric below the champion's own test", MONITORING, "performance",
+            spec,
+            "degradation",
+            "Fall of the primary metric below the champion's own test",
+            MONITORING,
+            "performance",
             blocking=False,
         )
     ]
@@ -33,11 +37,20 @@ def drift_results(spec: ProductSpec, report: DriftReport | None) -> list[dg.Asse
     detail = ("drifted: " + ", ".join(report.drifted) if report.drifted else "") if report else "batch was not scored"
     return [
         check_result(
-            key, "columns", passed=share < limits.drift_share, observed=share, threshold=limits.drift_share, warn=True,
+            key,
+            "columns",
+            passed=share < limits.drift_share,
+            observed=share,
+            threshold=limits.drift_share,
+            warn=True,
             detail=detail,
         ),
         check_result(
-            key, "scores", passed=scores < limits.prediction_psi, observed=scores, threshold=limits.prediction_psi,
+            key,
+            "scores",
+            passed=scores < limits.prediction_psi,
+            observed=scores,
+            threshold=limits.prediction_psi,
             warn=True,
         ),
     ]
@@ -48,8 +61,12 @@ def performance_results(spec: ProductSpec, report: PerformanceReport | None) -> 
     fall = report.reference - report.metrics.get(spec.gates.primary, report.reference) if report else 0.0
     return [
         check_result(
-            key_of(spec, MONITORING, "performance"), "degradation", passed=report is None or report.verdict == "OK",
-            observed=fall, threshold=spec.monitoring.max_metric_drop, warn=True,
+            key_of(spec, MONITORING, "performance"),
+            "degradation",
+            passed=report is None or report.verdict == "OK",
+            observed=fall,
+            threshold=spec.monitoring.max_metric_drop,
+            warn=True,
             detail="" if report else "batch was not scored",
         )
     ]

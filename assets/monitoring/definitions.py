@@ -21,8 +21,13 @@ def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
     """Drift and performance of a product."""
 
     @stage_asset(
-        spec, MONITORING, "drift", description="How far this batch is from the champion's training set.",
-        kinds={"evidently", "polars"}, deps=[key_of(spec, "predictions")], checks=checks.drift_specs(spec),
+        spec,
+        MONITORING,
+        "drift",
+        description="How far this batch is from the champion's training set.",
+        kinds={"evidently", "polars"},
+        deps=[key_of(spec, "predictions")],
+        checks=checks.drift_specs(spec),
         one_run_per_batch=True,
     )
     def drift(context: dg.AssetExecutionContext, home: HomeParam) -> Iterator[Any]:
@@ -32,9 +37,14 @@ def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
         yield from checks.drift_results(spec, report)
 
     @stage_asset(
-        spec, MONITORING, "performance", description="What this batch's predictions were worth, once labels were known.",
-        kinds={"polars", "scikitlearn"}, deps=[key_of(spec, "predictions"), key_of(spec, FEATURES, "labels")],
-        checks=checks.performance_specs(spec), one_run_per_batch=True,
+        spec,
+        MONITORING,
+        "performance",
+        description="What this batch's predictions were worth, once labels were known.",
+        kinds={"polars", "scikitlearn"},
+        deps=[key_of(spec, "predictions"), key_of(spec, FEATURES, "labels")],
+        checks=checks.performance_specs(spec),
+        one_run_per_batch=True,
     )
     def performance(context: dg.AssetExecutionContext, home: HomeParam) -> Iterator[Any]:
         with shown_errors():
@@ -52,8 +62,11 @@ def _drift_metadata(home: Home, report: DriftReport | None) -> dict[str, Any]:
         return dict(_NOT_SCORED)
     ranked = sorted(report.column_psi.items(), key=lambda item: -item[1])
     return {
-        "verdict": report.verdict, "model_id": report.model_id, "share_drifted": report.share_drifted,
-        "prediction_psi": report.prediction_psi, "persisted_batches": report.persisted_batches,
+        "verdict": report.verdict,
+        "model_id": report.model_id,
+        "share_drifted": report.share_drifted,
+        "prediction_psi": report.prediction_psi,
+        "persisted_batches": report.persisted_batches,
         "columns": records_table([{"column": name, "psi": value} for name, value in ranked]),
         "evidently_report": dg.MetadataValue.url(home.report_url(evidently_path(home, report))),
     }
@@ -65,14 +78,18 @@ def _performance_metadata(home: Home, spec: ProductSpec, report: PerformanceRepo
     primary = spec.gates.primary
     with home.lake(spec.product).connect() as con:
         history = performance_reports(con)
-    series = {
+    series: dict[str, list[float | None]] = {
         "champion": [item.metrics.get(primary) for item in history],
         "baseline": [item.baseline_metrics.get(primary) for item in history],
-        "champion's own test": [item.reference for item in history],
+        "champion's own test": [float(item.reference) for item in history],
     }
     plot = plots.over_batches([item.batch_id for item in history], series, f"{primary} over batches")
     return {
-        "verdict": report.verdict, "model_id": report.model_id, "rows_scored": report.rows_scored,
-        "rows_labelled": report.rows_labelled, "over_batches": dg.MetadataValue.md(plot), **report.metrics,
+        "verdict": report.verdict,
+        "model_id": report.model_id,
+        "rows_scored": report.rows_scored,
+        "rows_labelled": report.rows_labelled,
+        "over_batches": dg.MetadataValue.md(plot),
+        **report.metrics,
         **{f"baseline_{name}": value for name, value in report.baseline_metrics.items() if name in (primary, "brier")},
     }

@@ -1,4 +1,4 @@
-"""Drift of a batch against the champion's training set: effect sizes on all rows, so more rows don't mean more drift."""
+"""Drift of a batch against the champion's training set: effect sizes on all rows, so more rows aren't more drift."""
 
 from collections.abc import Sequence
 
@@ -41,8 +41,14 @@ def measure_drift(
     prediction = population_stability_index(pl.Series(reference_scores), pl.Series(current_scores))
     is_drifted = share >= limits.drift_share or prediction >= limits.prediction_psi
     return DriftReport(
-        product=spec.product, batch_id=batch_id, model_id=model_id, verdict="DRIFTED" if is_drifted else "STABLE",
-        column_psi=column_psi, drifted=drifted, share_drifted=share, prediction_psi=prediction,
+        product=spec.product,
+        batch_id=batch_id,
+        model_id=model_id,
+        verdict="DRIFTED" if is_drifted else "STABLE",
+        column_psi=column_psi,
+        drifted=drifted,
+        share_drifted=share,
+        prediction_psi=prediction,
         persisted_batches=_persisted(earlier) + 1 if is_drifted else 0,
     )
 
@@ -53,7 +59,10 @@ def drift_alert(spec: ProductSpec, report: DriftReport) -> Alert | None:
         return None
     worst = sorted(report.column_psi, key=lambda name: -report.column_psi[name])[:3]
     return Alert(
-        product=spec.product, kind="drift", batch_id=report.batch_id, cause=report.model_id,
+        product=spec.product,
+        kind="drift",
+        batch_id=report.batch_id,
+        cause=report.model_id,
         message=(
             f"{report.share_drifted:.0%} of the columns and the scores (PSI {report.prediction_psi:.2f}) drifted from "
             f"the champion's training set for {report.persisted_batches} batches; most: {', '.join(worst)}"

@@ -31,7 +31,9 @@ def measure_performance(
         base_share: the baseline's constant probability, from the champion's training rows.
         reference: the champion's primary metric on its own test rows.
     """
-    known = labels.filter(pl.col("label").is_not_null() & (pl.col("label_known_at") <= known_until.replace(tzinfo=None)))
+    known = labels.filter(
+        pl.col("label").is_not_null() & (pl.col("label_known_at") <= known_until.replace(tzinfo=None))
+    )
     rows = scores.join(known, on=list(spec.key), how="inner", maintain_order="left")
     actual = rows.get_column("label").cast(pl.Int64).to_numpy()
     probabilities = rows.get_column("probability").to_numpy()
@@ -40,9 +42,15 @@ def measure_performance(
     primary = metrics.get(spec.gates.primary)
     fell = primary is not None and reference - primary > spec.monitoring.max_metric_drop
     return PerformanceReport(
-        product=spec.product, batch_id=batch_id, model_id=str(scores.get_column("model_id")[0]),
-        verdict="DEGRADED" if fell else "OK", rows_scored=scores.height, rows_labelled=rows.height, metrics=metrics,
-        baseline_metrics=baseline, reference=reference,
+        product=spec.product,
+        batch_id=batch_id,
+        model_id=str(scores.get_column("model_id")[0]),
+        verdict="DEGRADED" if fell else "OK",
+        rows_scored=scores.height,
+        rows_labelled=rows.height,
+        metrics=metrics,
+        baseline_metrics=baseline,
+        reference=reference,
     )
 
 
@@ -52,7 +60,10 @@ def degradation_alert(spec: ProductSpec, report: PerformanceReport) -> Alert | N
         return None
     primary = spec.gates.primary
     return Alert(
-        product=spec.product, kind="degradation", batch_id=report.batch_id, cause=report.model_id,
+        product=spec.product,
+        kind="degradation",
+        batch_id=report.batch_id,
+        cause=report.model_id,
         message=(
             f"{primary} of {report.model_id} is {report.metrics[primary]:.4f} on {report.batch_id}, "
             f"{report.reference - report.metrics[primary]:.4f} below its own test ({report.reference:.4f})"

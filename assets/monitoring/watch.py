@@ -14,7 +14,13 @@ from assets.monitoring.drift import drift_alert, measure_drift
 from assets.monitoring.performance import degradation_alert, measure_performance
 from assets.predictions.score import read_scores
 from assets.records import (
-    Alert, DriftReport, EvaluationReport, ModelManifest, PerformanceReport, SplitManifest, content_hash
+    Alert,
+    DriftReport,
+    EvaluationReport,
+    ModelManifest,
+    PerformanceReport,
+    SplitManifest,
+    content_hash,
 )
 from assets.spec import ProductSpec
 
@@ -25,19 +31,22 @@ def watch_drift(home: Home, spec: ProductSpec, batch_id: str) -> DriftReport | N
     scores = read_scores(lake, spec, batch_id)
     if scores is None:
         return None
-    predictor = load_predictor(
-        home.models(spec.product) / str(scores["model_id"][0]), threads=home.settings.threads
-    )
+    predictor = load_predictor(home.models(spec.product) / str(scores["model_id"][0]), threads=home.settings.threads)
     model_id = predictor.manifest.model_id
     with lake.connect() as con:
         split = _split(con, predictor.manifest.split_id)
-        training, test = (read_part(con, spec, split, part) for part in ("train", "test"))
+        training, test = read_part(con, spec, split, "train"), read_part(con, spec, split, "test")
         earlier = drift_reports(con, model_id, before=batch_id)
     reference = predictor.encoder.columns(training)
     current = predictor.encoder.columns(batch_inputs(lake, spec, batch_id))
     report = measure_drift(
-        spec, batch_id=batch_id, model_id=model_id, reference=reference, current=current,
-        reference_scores=predictor.probabilities(test), current_scores=scores["probability"].to_numpy(),
+        spec,
+        batch_id=batch_id,
+        model_id=model_id,
+        reference=reference,
+        current=current,
+        reference_scores=predictor.probabilities(test),
+        current_scores=scores["probability"].to_numpy(),
         earlier=earlier,
     )
     moved = sorted(report.column_psi, key=lambda name: -report.column_psi[name])[: spec.monitoring.report_columns]
@@ -62,8 +71,13 @@ def watch_performance(home: Home, spec: ProductSpec, batch_id: str) -> Performan
     if manifest is None or tested is None:
         return None
     report = measure_performance(
-        spec, batch_id=batch_id, scores=scores, labels=batch_labels(lake, spec, batch_id), known_until=ledger.now(),
-        base_share=_base_share(home, spec, manifest), reference=tested.test[spec.gates.primary],
+        spec,
+        batch_id=batch_id,
+        scores=scores,
+        labels=batch_labels(lake, spec, batch_id),
+        known_until=ledger.now(),
+        base_share=_base_share(home, spec, manifest),
+        reference=tested.test[spec.gates.primary],
     )
     alert = degradation_alert(spec, report)
     lake.transact(lambda con: _record(con, "performance", batch_id, report, [alert] if alert else []))
@@ -87,7 +101,10 @@ def performance_reports(con: duckdb.DuckDBPyConnection) -> list[PerformanceRepor
 
 
 def _record(
-    con: duckdb.DuckDBPyConnection, name: str, batch_id: str, report: DriftReport | PerformanceReport,
+    con: duckdb.DuckDBPyConnection,
+    name: str,
+    batch_id: str,
+    report: DriftReport | PerformanceReport,
     alerts: Sequence[Alert],
 ) -> None:
     ledger.append_once(con, name, content_hash(report.model_dump(mode="json"))[:16], batch_id, report)
@@ -112,4 +129,3 @@ def _base_share(home: Home, spec: ProductSpec, manifest: ModelManifest) -> float
 def evidently_path(home: Home, report: DriftReport) -> Path:
     """Where a drift report's HTML is."""
     return home.settings.reports / report.report
-

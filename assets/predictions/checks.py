@@ -33,6 +33,11 @@ def results(spec: ProductSpec, scores: pl.DataFrame | None, rows: int) -> list[d
         check_result(key, "counts", passed=scores.height == rows, observed=scores.height, threshold=rows),
         check_result(key, "range", passed=improper == 0, observed=improper, threshold=0),
         check_result(
-            key, "positive_share", passed=low <= share <= high, observed=share, threshold=f"{low:g} to {high:g}", warn=True
+            key,
+            "positive_share",
+            passed=low <= share <= high,
+            observed=share,
+            threshold=f"{low:g} to {high:g}",
+            warn=True,
         ),
     ]

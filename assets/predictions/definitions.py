@@ -22,8 +22,13 @@ def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
     """The predictions of a product."""
 
     @stage_asset(
-        spec, checks.STAGE, description="Scores of this batch by the model that was live when it came.",
-        kinds={"polars"}, deps=[key_of(spec, FEATURES)], checks=checks.specs(spec), one_run_per_batch=True,
+        spec,
+        checks.STAGE,
+        description="Scores of this batch by the model that was live when it came.",
+        kinds={"polars"},
+        deps=[key_of(spec, FEATURES)],
+        checks=checks.specs(spec),
+        one_run_per_batch=True,
     )
     def predictions(context: dg.AssetExecutionContext, home: HomeParam) -> Iterator[Any]:
         with shown_errors():

@@ -11,14 +11,20 @@ STAGE = "promotion"
 
 def specs(spec: ProductSpec) -> list[dg.AssetCheckSpec]:
     """The check at promotion's door."""
-    return [check_spec(spec, "blessed", "A fresh quality blessing of exactly this model and data", STAGE, blocking=True)]
+    return [
+        check_spec(spec, "blessed", "A fresh quality blessing of exactly this model and data", STAGE, blocking=True)
+    ]
 
 
 def results(spec: ProductSpec, blessing: Blessing) -> list[dg.AssetCheckResult]:
     """The blessing that was verified (without one the asset has failed before)."""
     return [
         check_result(
-            key_of(spec, STAGE), "blessed", passed=blessing.verdict == "BLESSED", observed=blessing.verdict,
-            threshold="BLESSED", detail=f"{blessing.model_id} on split {blessing.split_id}",
+            key_of(spec, STAGE),
+            "blessed",
+            passed=blessing.verdict == "BLESSED",
+            observed=blessing.verdict,
+            threshold="BLESSED",
+            detail=f"{blessing.model_id} on split {blessing.split_id}",
         )
     ]

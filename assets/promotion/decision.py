@@ -11,9 +11,12 @@ from assets.spec import ProductSpec
 def refusal(blessing: Blessing, champion_id: str | None) -> Decision:
     """The written refusal of a model that its gates did not bless."""
     return Decision(
-        product=blessing.product, as_of=blessing.as_of,
+        product=blessing.product,
+        as_of=blessing.as_of,
         verdict="REFUSED_NOT_BLESSED" if blessing.kind == "quality" else "REFUSED_INFRASTRUCTURE",
-        model_id=blessing.model_id, champion_id=champion_id, split_id=blessing.split_id,
+        model_id=blessing.model_id,
+        champion_id=champion_id,
+        split_id=blessing.split_id,
         reason="; ".join(blessing.reasons),
     )
 
@@ -36,41 +39,59 @@ def decide(
     common = {"product": spec.product, "as_of": as_of, "model_id": best.model_id, "split_id": best.split_id}
     if champion is None and live_id is not None:
         return Decision(
-            **common, verdict="PROMOTED_CHAMPION_NOT_COMPARABLE", champion_id=live_id,
+            **common,
+            verdict="PROMOTED_CHAMPION_NOT_COMPARABLE",
+            champion_id=live_id,
             evidence={f"challenger_{primary}": value},
             reason=f"the champion can't score these rows, the features changed; the challenger passed its gates with "
             f"{primary} {value:.4f} on {as_of}",
         )
     if champion is None:
         return Decision(
-            **common, verdict="PROMOTED_FIRST_CHAMPION", champion_id=None, evidence={f"challenger_{primary}": value},
+            **common,
+            verdict="PROMOTED_FIRST_CHAMPION",
+            champion_id=None,
+            evidence={f"challenger_{primary}": value},
             reason=f"first model to pass its gates: {primary} {value:.4f} on {as_of}",
         )
     held = champion.test[primary]
     evidence = {f"challenger_{primary}": value, f"champion_{primary}": held, "difference": value - held}
     if champion.model_id == best.model_id:
         return Decision(
-            **common, verdict="KEPT_CHAMPION_SAME_MODEL", champion_id=champion.model_id, evidence=evidence,
+            **common,
+            verdict="KEPT_CHAMPION_SAME_MODEL",
+            champion_id=champion.model_id,
+            evidence=evidence,
             reason="the challenger is the champion: same data, features and parameters",
         )
     needed = spec.gates.min_improvement
     comparison = f"{primary} {value:.4f} against the champion's {held:.4f} on {as_of} ({value - held:+.4f})"
     if value - held > needed:
         return Decision(
-            **common, verdict="PROMOTED_BETTER_THAN_CHAMPION", champion_id=champion.model_id, evidence=evidence,
+            **common,
+            verdict="PROMOTED_BETTER_THAN_CHAMPION",
+            champion_id=champion.model_id,
+            evidence=evidence,
             reason=f"{comparison}, more than {needed:g} better",
         )
     return Decision(
-        **common, verdict="KEPT_CHAMPION_NOT_BETTER", champion_id=champion.model_id, evidence=evidence,
+        **common,
+        verdict="KEPT_CHAMPION_NOT_BETTER",
+        champion_id=champion.model_id,
+        evidence=evidence,
         reason=f"{comparison}, not more than {needed:g} better",
     )
 
 
 def champion_is_newer(best: EvaluationReport, live: LivePointer, *, as_of: str) -> Decision:
-    """A model as of an earlier batch never replaces a newer champion: that has trained on the rows it would be tested on."""
+    """A model as of an earlier batch never replaces a newer champion, which has trained on the test rows."""
     return Decision(
-        product=live.product, as_of=as_of, verdict="KEPT_CHAMPION_IS_NEWER", model_id=best.model_id,
-        champion_id=live.model_id, split_id=best.split_id,
+        product=live.product,
+        as_of=as_of,
+        verdict="KEPT_CHAMPION_IS_NEWER",
+        model_id=best.model_id,
+        champion_id=live.model_id,
+        split_id=best.split_id,
         reason=f"the champion is as of {live.as_of} and knows the rows of {as_of}; this model is a backtest",
     )
 
@@ -87,31 +108,43 @@ def require_blessing(
     where = f"promotion of {model_id} as of {split.as_of}"
     if not about:
         raise HeadraceError(
-            "refused: no quality blessing for this model", product=spec.product, where=where,
-            expected="a blessing from evaluation", found="none",
+            "refused: no quality blessing for this model",
+            product=spec.product,
+            where=where,
+            expected="a blessing from evaluation",
+            found="none",
             fix=f"materialise evaluation for {split.as_of} first (headrace run {spec.product} --as-of {split.as_of})",
         )
     newest = about[-1]
     wanted = {
-        "split": split.split_id, "test rows": split.parts["test"].row_set_hash, "feature set": feature_set_id,
+        "split": split.split_id,
+        "test rows": split.parts["test"].row_set_hash,
+        "feature set": feature_set_id,
         "spec": spec.spec_hash,
     }
     found = {
-        "split": newest.split_id, "test rows": newest.test_row_set_hash, "feature set": newest.feature_set_id,
+        "split": newest.split_id,
+        "test rows": newest.test_row_set_hash,
+        "feature set": newest.feature_set_id,
         "spec": newest.spec_hash,
     }
     stale = [name for name, value in wanted.items() if found[name] != value]
     if stale:
         raise HeadraceError(
-            f"refused: the quality blessing is stale ({', '.join(stale)} changed since)", product=spec.product,
-            where=where, expected="; ".join(f"{name} {wanted[name][:12]}" for name in stale),
+            f"refused: the quality blessing is stale ({', '.join(stale)} changed since)",
+            product=spec.product,
+            where=where,
+            expected="; ".join(f"{name} {wanted[name][:12]}" for name in stale),
             found="; ".join(f"{name} {found[name][:12]}" for name in stale),
             fix=f"train and evaluate again: headrace run {spec.product} --as-of {split.as_of}",
         )
     if newest.verdict != "BLESSED":
         raise HeadraceError(
-            "refused: evaluation did not bless this model", product=spec.product, where=where,
-            expected="BLESSED", found="; ".join(newest.reasons),
+            "refused: evaluation did not bless this model",
+            product=spec.product,
+            where=where,
+            expected="BLESSED",
+            found="; ".join(newest.reasons),
             fix="look at the failed gates of evaluation; mend data or candidate, or change the gate in the spec",
         )
     return newest

@@ -12,11 +12,15 @@ from assets.spec import ProductSpec
 
 
 def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
-    """The promotion of a product. It waits for predictions, so that the champion scores the batch before it may change."""
+    """The promotion of a product; it waits for predictions, so the champion scores the batch before it may change."""
 
     @stage_asset(
-        spec, checks.STAGE, description="Champion or challenger: the written decision, with its reason and evidence.",
-        kinds={"duckdb"}, deps=[key_of(spec, "evaluation"), key_of(spec, "predictions")], checks=checks.specs(spec),
+        spec,
+        checks.STAGE,
+        description="Champion or challenger: the written decision, with its reason and evidence.",
+        kinds={"duckdb"},
+        deps=[key_of(spec, "evaluation"), key_of(spec, "predictions")],
+        checks=checks.specs(spec),
         one_run_per_batch=True,
     )
     def promotion(context: dg.AssetExecutionContext, home: HomeParam) -> Iterator[Any]:
@@ -26,8 +30,12 @@ def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
         yield dg.MaterializeResult(
             key_of(spec, checks.STAGE),
             metadata={
-                "verdict": decision.verdict, "reason": decision.reason, "challenger": decision.model_id,
-                "champion": decision.champion_id or "none", "decision_id": decision.decision_id, **decision.evidence,
+                "verdict": decision.verdict,
+                "reason": decision.reason,
+                "challenger": decision.model_id,
+                "champion": decision.champion_id or "none",
+                "decision_id": decision.decision_id,
+                **decision.evidence,
             },
         )
         yield from checks.results(spec, blessing)

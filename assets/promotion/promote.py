@@ -29,8 +29,11 @@ def promote(home: Home, spec: ProductSpec, as_of: str) -> tuple[Decision, Blessi
         best = next((item for item in reversed(evaluations) if item.is_best), None)
         if best is None:
             raise HeadraceError(
-                "refused: nothing was evaluated on this split, so there is no quality blessing", product=spec.product,
-                where=f"promotion as of {as_of}", expected="an evaluation with its blessing", found="none",
+                "refused: nothing was evaluated on this split, so there is no quality blessing",
+                product=spec.product,
+                where=f"promotion as of {as_of}",
+                expected="an evaluation with its blessing",
+                found="none",
                 fix=f"materialise evaluation for {as_of} first (headrace run {spec.product} --as-of {as_of})",
             )
         blessing = require_blessing(con, spec, split, best.model_id, feature_set_id=feature_set_id)
@@ -62,8 +65,10 @@ def _champion_evaluation(
         manifest = ledger.model(con, live.model_id)
     if manifest is None or manifest.feature_set_id == split.feature_set_id:
         raise HeadraceError(
-            "refused: the champion changed since this evaluation", product=spec.product,
-            where=f"promotion as of {split.as_of}", expected=f"an evaluation of {live.model_id} on the same rows",
+            "refused: the champion changed since this evaluation",
+            product=spec.product,
+            where=f"promotion as of {split.as_of}",
+            expected=f"an evaluation of {live.model_id} on the same rows",
             found=", ".join(item.model_id for item in evaluations),
             fix=f"materialise evaluation for {split.as_of} again",
         )

@@ -15,7 +15,9 @@ def specs(spec: ProductSpec, *name: str) -> list[dg.AssetCheckSpec]:
     return [
         check_spec(spec, "file_contract", "Header and types are the ones of the spec", RAW, *name, blocking=True),
         check_spec(spec, "row_accounting", "Rows in = loaded + quarantined", RAW, *name, blocking=True),
-        check_spec(spec, "quarantined_share", "Share of rows that didn't fit their columns", RAW, *name, blocking=False),
+        check_spec(
+            spec, "quarantined_share", "Share of rows that didn't fit their columns", RAW, *name, blocking=False
+        ),
     ]
 
 
@@ -31,12 +33,20 @@ def results(
     limit = spec.gates.max_quarantined_share
     return [
         check_result(
-            key, "file_contract", passed=not refusals, observed="; ".join(refusals) or f"{len(batches)} files accepted",
-            threshold="every file as in the spec", detail="\n".join(refusals),
+            key,
+            "file_contract",
+            passed=not refusals,
+            observed="; ".join(refusals) or f"{len(batches)} files accepted",
+            threshold="every file as in the spec",
+            detail="\n".join(refusals),
         ),
         check_result(
-            key, "row_accounting", passed=rows_in == loaded + quarantined, observed=loaded + quarantined,
-            threshold=rows_in, detail=f"{rows_in:,} rows in = {loaded:,} loaded + {quarantined:,} quarantined",
+            key,
+            "row_accounting",
+            passed=rows_in == loaded + quarantined,
+            observed=loaded + quarantined,
+            threshold=rows_in,
+            detail=f"{rows_in:,} rows in = {loaded:,} loaded + {quarantined:,} quarantined",
         ),
         check_result(key, "quarantined_share", passed=share <= limit, observed=share, threshold=limit, warn=True),
     ]

@@ -27,8 +27,14 @@ def _build_source(spec: ProductSpec, name: str, source: SourceSpec) -> dg.Assets
     parts = () if name == spec.product else (name,)
 
     @stage_asset(
-        spec, RAW, *parts, description=source.description or f"Rows of {name} as they were delivered.",
-        kinds={"duckdb", "csv"}, deps=[], checks=checks.specs(spec, *parts), partitioned=source.has_batch,
+        spec,
+        RAW,
+        *parts,
+        description=source.description or f"Rows of {name} as they were delivered.",
+        kinds={"duckdb", "csv"},
+        deps=[],
+        checks=checks.specs(spec, *parts),
+        partitioned=source.has_batch,
         skippable=True,
     )
     def raw(context: dg.AssetExecutionContext, home: HomeParam) -> Iterator[Any]:
@@ -61,8 +67,11 @@ def load_batches(home: Home, spec: ProductSpec, name: str, keys: list[str]) -> t
             elif name == spec.product:
                 refusals.append(
                     HeadraceError(
-                        f"there is no file for batch {key}", product=spec.product, where=str(home.landing(spec.product)),
-                        expected=source.files, fix=f"headrace land {spec.product} FILE",
+                        f"there is no file for batch {key}",
+                        product=spec.product,
+                        where=str(home.landing(spec.product)),
+                        expected=source.files,
+                        fix=f"headrace land {spec.product} FILE",
                     ).one_line
                 )
             continue

@@ -63,7 +63,9 @@ def read_header(path: Path) -> list[str]:
     header = next(_csv_rows(text), [])
     if not header or "\x00" in text:
         raise RefusedFileError(
-            "the file has no header", expected="column names on the first line", found=repr(text[:40]),
+            "the file has no header",
+            expected="column names on the first line",
+            found=repr(text[:40]),
             fix="deliver the file again, with its header",
         )
     return header
@@ -119,13 +121,23 @@ def load_file(lake: Lake, name: str, source: SourceSpec, path: Path, batch_id: s
     """
     staged, sha256, size_bytes = stage_copy(path, lake.staging)
     batch_id = sha256[:12] if batch_id == REFERENCE_BATCH else batch_id
-    facts = {"source": name, "batch_id": batch_id, "file_name": path.name, "sha256": sha256, "size_bytes": size_bytes}
+    facts: dict[str, str | int] = {
+        "source": name,
+        "batch_id": batch_id,
+        "file_name": path.name,
+        "sha256": sha256,
+        "size_bytes": size_bytes,
+    }
     try:
         return lake.transact(lambda con: _load(con, facts, source, staged))
     except RefusedFileError as error:
         refusal = RefusedFileError(
-            error.what, product=lake.product, where=f"{path.name}{': ' + error.where if error.where else ''}",
-            expected=error.expected, found=error.found, fix=error.fix,
+            error.what,
+            product=lake.product,
+            where=f"{path.name}{': ' + error.where if error.where else ''}",
+            expected=error.expected,
+            found=error.found,
+            fix=error.fix,
         )
         reason = refusal.one_line
         lake.transact(lambda con: _refuse(con, facts, reason))
@@ -172,8 +184,12 @@ def _load(con: duckdb.DuckDBPyConnection, facts: dict[str, str | int], source: S
     ).fetchall()[0][0]
     batch = Batch.model_validate(
         {
-            **facts, "status": "LOADED", "rows_in": rows_in, "rows_loaded": loaded,
-            "rows_quarantined": quarantined, "loaded_at": ledger.now(),
+            **facts,
+            "status": "LOADED",
+            "rows_in": rows_in,
+            "rows_loaded": loaded,
+            "rows_quarantined": quarantined,
+            "loaded_at": ledger.now(),
         }
     )
     if batch.rows_in != batch.rows_loaded + batch.rows_quarantined:
@@ -214,7 +230,9 @@ def _parse(con: duckdb.DuckDBPyConnection, staged: Path, header: list[str], sour
         )
     except duckdb.Error as error:
         raise RefusedFileError(
-            "the file can't be read as CSV", expected="comma-separated UTF-8 text", found=str(error).splitlines()[0],
+            "the file can't be read as CSV",
+            expected="comma-separated UTF-8 text",
+            found=str(error).splitlines()[0],
             fix="open the file at the place named, mend it and deliver it again",
         ) from None
     con.execute(

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from assets.spec import ProductSpec
 
 # Names that copying tools give a file while it is being written.
 _UNFINISHED = (".part", ".tmp", ".partial", ".crdownload", ".filepart", ".swp")
+_LEFT_OVER_SECONDS = 24 * 3600
 REFERENCE_BATCH = "reference"
 
 
@@ -88,13 +90,16 @@ def stage_copy(path: Path, staging: Path) -> tuple[Path, str, int]:
     Raises:
         HeadraceError: the file is not a regular file, or it went away.
     """
+    for left in staging.glob("*.staged"):  # by a process that was killed
+        if time.time() - left.stat().st_mtime > _LEFT_OVER_SECONDS:
+            left.unlink(missing_ok=True)
     copy = staging / f"{os.getpid()}-{path.name}.staged"
     try:
         # O_NOFOLLOW and O_NONBLOCK: neither a link that leads elsewhere nor a pipe that never answers
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as source, copy.open("wb") as target:
             if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
-                raise OSError("not a regular file")
+                raise OSError("not a regular file")  # noqa: TRY301 - answered below like every unreadable file
             shutil.copyfileobj(source, target, 1 << 20)
     except OSError as error:
         copy.unlink(missing_ok=True)

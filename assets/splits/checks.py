@@ -13,7 +13,9 @@ def specs(spec: ProductSpec) -> list[dg.AssetCheckSpec]:
     """The checks of the split."""
     return [
         check_spec(spec, "no_overlap", "Rows that are in more than one part", STAGE, blocking=True),
-        check_spec(spec, "balance", "Gap of the positive share between training and other parts", STAGE, blocking=False),
+        check_spec(
+            spec, "balance", "Gap of the positive share between training and other parts", STAGE, blocking=False
+        ),
     ]
 
 
@@ -25,7 +27,12 @@ def results(spec: ProductSpec, manifest: SplitManifest, overlap: int) -> list[dg
     return [
         check_result(key, "no_overlap", passed=overlap == 0, observed=overlap, threshold=0),
         check_result(
-            key, "balance", passed=gap <= spec.split.max_balance_gap, observed=gap,
-            threshold=spec.split.max_balance_gap, warn=True, detail="; ".join(manifest.warnings),
+            key,
+            "balance",
+            passed=gap <= spec.split.max_balance_gap,
+            observed=gap,
+            threshold=spec.split.max_balance_gap,
+            warn=True,
+            detail="; ".join(manifest.warnings),
         ),
     ]

@@ -19,8 +19,12 @@ def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
     """The split of a product."""
 
     @stage_asset(
-        spec, checks.STAGE, description="Which rows train, validate and test as of this batch: boundaries, not copies.",
-        kinds={"duckdb"}, deps=[key_of(spec, FEATURES), key_of(spec, FEATURES, "labels")], checks=checks.specs(spec),
+        spec,
+        checks.STAGE,
+        description="Which rows train, validate and test as of this batch: boundaries, not copies.",
+        kinds={"duckdb"},
+        deps=[key_of(spec, FEATURES), key_of(spec, FEATURES, "labels")],
+        checks=checks.specs(spec),
         one_run_per_batch=True,
     )
     def split(context: dg.AssetExecutionContext, home: HomeParam) -> Iterator[Any]:
@@ -38,8 +42,13 @@ def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
 def _metadata(manifest: SplitManifest) -> dict[str, Any]:
     rows = [
         {
-            "part": name, "rows": part.rows, "positive_share": part.positive_share, "unlabelled": part.unlabelled,
-            "from": part.event_from.isoformat(), "until": part.event_until.isoformat(), "hash": part.row_set_hash,
+            "part": name,
+            "rows": part.rows,
+            "positive_share": part.positive_share,
+            "unlabelled": part.unlabelled,
+            "from": part.event_from.isoformat(),
+            "until": part.event_until.isoformat(),
+            "hash": part.row_set_hash,
         }
         for name, part in manifest.parts.items()
     ]

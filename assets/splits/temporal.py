@@ -3,7 +3,7 @@
 Boundaries are computed in the lake and written down; no row is copied.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 import duckdb
@@ -49,8 +49,13 @@ def make_split(con: duckdb.DuckDBPyConnection, spec: ProductSpec, as_of: str, fe
             fix="land earlier batches, choose a later one, or lower split.min_train_rows",
         )
     draft = SplitManifest(
-        product=spec.product, as_of=as_of, strategy=spec.split.strategy, known_until=_utc(test_from), test_batch=as_of,
-        feature_set_id=feature_set_id, data_snapshot=version,
+        product=spec.product,
+        as_of=as_of,
+        strategy=spec.split.strategy,
+        known_until=_utc(test_from),
+        test_batch=as_of,
+        feature_set_id=feature_set_id,
+        data_snapshot=version,
         parts={
             "train": _bounds(first, boundary),
             "validation": _bounds(boundary, test_from),
@@ -126,7 +131,9 @@ def _measured(con: duckdb.DuckDBPyConnection, spec: ProductSpec, manifest: Split
     ).fetchone() or (0,)
     return bounds.model_copy(
         update={
-            "rows": row[0], "positives": row[1], "unlabelled": everyone[0] - row[0],
+            "rows": row[0],
+            "positives": row[1],
+            "unlabelled": everyone[0] - row[0],
             "row_set_hash": f"{row[0]}-{row[2] or ''}",
         }
     )
@@ -142,13 +149,10 @@ def _warnings(spec: ProductSpec, parts: dict[Part, SplitPart]) -> tuple[str, ...
 
 
 def _bounds(start: Any, end: Any) -> SplitPart:
-    return SplitPart(
-        rows=0, positives=0, unlabelled=0, event_from=_utc(start), event_until=_utc(end), row_set_hash=""
-    )
+    return SplitPart(rows=0, positives=0, unlabelled=0, event_from=_utc(start), event_until=_utc(end), row_set_hash="")
 
 
-def _utc(moment: Any) -> datetime:
-    """Times in the lake are UTC without a zone."""
-    if not isinstance(moment, datetime):
-        moment = datetime.combine(moment, datetime.min.time())
-    return moment.replace(tzinfo=UTC)
+def _utc(moment: date | datetime) -> datetime:
+    """Times in the lake are UTC without a zone; a date is its first moment."""
+    start = moment if isinstance(moment, datetime) else datetime.combine(moment, time.min)
+    return start.replace(tzinfo=UTC)

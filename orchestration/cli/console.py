@@ -1,7 +1,7 @@
 """How the command speaks: progress, one line per step, tables, and errors without a stack trace."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self
@@ -27,8 +27,13 @@ class RunStory(AbstractContextManager["RunStory"]):
 
     def __init__(self, title: str, total_steps: int) -> None:
         self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(),
-            TimeElapsedColumn(), console=out, transient=True,
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=out,
+            transient=True,
         )
         self._task = self._progress.add_task(title, total=total_steps)
         self._title = title
@@ -113,7 +118,7 @@ def step_title(step: str) -> str:
 def sentence(path: Sequence[str], values: Mapping[str, Any]) -> str:
     """What a materialisation means, in a few words."""
     stage = path[0]
-    tellers = {
+    tellers: dict[str, Callable[[], str]] = {
         "raw": lambda: f"{values['rows_loaded']:,} rows loaded, {values['rows_quarantined']:,} quarantined",
         "features": lambda: f"{values['dagster/row_count']:,} rows of features" if len(path) == 1 else "",
         "split": lambda: f"{values['training_rows']:,} rows train, {values['test_rows']:,} test",
@@ -123,13 +128,18 @@ def sentence(path: Sequence[str], values: Mapping[str, Any]) -> str:
             f"on the unseen batch; {values['blessing'].lower().replace('_', ' ')}"
         ),
         "promotion": lambda: f"{values['verdict']}: {values['reason']}",
-        "bento": lambda: values["outcome"] + (
-            f", {values['offline_parity']} equal to the bit, p99 {values['latency_p99_ms']:.1f} ms"
-            if "offline_parity" in values and values["outcome"].endswith("is live") else ""
+        "bento": lambda: (
+            str(values["outcome"])
+            + (
+                f", {values['offline_parity']} equal to the bit, p99 {values['latency_p99_ms']:.1f} ms"
+                if "offline_parity" in values and values["outcome"].endswith("is live")
+                else ""
+            )
         ),
         "predictions": lambda: (
             f"{values['rows_scored']:,} rows scored by {values['model_id']} before any label was read"
-            if values["rows_scored"] else str(values["model_id"])
+            if values["rows_scored"]
+            else str(values["model_id"])
         ),
         "monitoring": lambda: _monitoring(path[-1], values),
     }
@@ -152,7 +162,9 @@ def _monitoring(name: str, values: Mapping[str, Any]) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table; numbers to the right."""
-    shown = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 2, 0, 0))
+    shown = Table(
+        title=title, title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 2, 0, 0)
+    )
     for place, name in enumerate(columns):
         is_number = bool(rows) and all(isinstance(row[place], int | float) for row in rows)
         # the last column is the one with sentences; the others are names and stay on one line

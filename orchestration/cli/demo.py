@@ -46,9 +46,7 @@ def flights(settings: Settings, spec: ProductSpec) -> None:
         out.print(f"[green]Nothing has changed[/]: everything was done before (lake snapshot {after}).")
 
 
-def _land(
-    home: Home, spec: ProductSpec, deliveries: Path, months: Sequence[str], extra: Sequence[str] = ()
-) -> None:
+def _land(home: Home, spec: ProductSpec, deliveries: Path, months: Sequence[str], extra: Sequence[str] = ()) -> None:
     names = [*extra, *(f"{kind}_{month}.csv" for month in months for kind in ("weather", spec.product))]
     for name in names:
         deliver(spec, home.landing(spec.product), deliveries / name)

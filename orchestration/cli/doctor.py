@@ -19,17 +19,28 @@ from assets.settings import CHECKOUT, Settings
 from assets.spec import load_specs
 
 PACKAGES = (
-    "dagster", "dagster-webserver", "dagster-dbt", "dbt-core", "dbt-duckdb", "duckdb", "polars", "pandas", "evidently",
-    "lightgbm", "scikit-learn", "onnxruntime", "bentoml",
+    "dagster",
+    "dagster-webserver",
+    "dagster-dbt",
+    "dbt-core",
+    "dbt-duckdb",
+    "duckdb",
+    "polars",
+    "pandas",
+    "evidently",
+    "lightgbm",
+    "scikit-learn",
+    "onnxruntime",
+    "bentoml",
 )
 
 
 def examine(settings: Settings) -> list[dict[str, Any]]:
     """Every finding: `check`, `ok`, `found` and, where something is wrong, `fix`."""
     findings = [
-        _finding("python", lambda: _python()),
-        _finding("packages", lambda: _packages()),
-        _finding("duckdb extensions", lambda: _extensions()),
+        _finding("python", _python),
+        _finding("packages", _packages),
+        _finding("duckdb extensions", _extensions),
         _finding("home", lambda: _home(settings)),
         _finding("specs", lambda: ", ".join(load_specs(settings.products)) or "none"),
     ]
@@ -53,17 +64,18 @@ def _finding(check: str, look: Callable[[], str]) -> dict[str, Any]:
 
 
 def _python() -> str:
-    found = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info < (3, 11):
-        raise HeadraceError("too old:", found=found, fix="install Python 3.11 or newer, then make env")
-    return found
+    return ".".join(map(str, sys.version_info[:3]))
 
 
 def _packages() -> str:
     text = (CHECKOUT / "requirements.lock").read_text(encoding="utf-8")
     pinned = {name: set(re.findall(rf"^{name}==([^ ;\\]+)", text, re.MULTILINE)) for name in PACKAGES}
     found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    other = [f"{name} {found[name]} (pinned {', '.join(pinned[name])})" for name in PACKAGES if found[name] not in pinned[name]]
+    other = [
+        f"{name} {found[name]} (pinned {', '.join(pinned[name])})"
+        for name in PACKAGES
+        if found[name] not in pinned[name]
+    ]
     if other:
         raise HeadraceError("not as pinned:", found=", ".join(other), fix="make env")
     return f"{len(found)} as pinned, dagster {found['dagster']}, duckdb {found['duckdb']}, bentoml {found['bentoml']}"

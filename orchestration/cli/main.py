@@ -14,7 +14,10 @@ from assets.spec import ProductSpec, load_specs
 from orchestration.cli.console import out, show_error, table
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
     help="Headrace: from landed files to a served champion, on your laptop.",
 )
 Product = Annotated[str, typer.Argument(help="A product: the name of its file in orchestration/products.")]
@@ -43,8 +46,12 @@ def find_product(settings: Settings, name: str) -> ProductSpec:
     specs = load_specs(settings.products)
     if name not in specs:
         raise HeadraceError(
-            "no such product", product=name, where=str(settings.products), expected=", ".join(specs) or "a *.yaml file",
-            found=name, fix=f"add {name}.yaml there (CONTRIBUTING.md says how), or name one of these",
+            "no such product",
+            product=name,
+            where=str(settings.products),
+            expected=", ".join(specs) or "a *.yaml file",
+            found=name,
+            fix=f"add {name}.yaml there (CONTRIBUTING.md says how), or name one of these",
         )
     return specs[name]
 
@@ -56,7 +63,9 @@ def demo(product: Annotated[str, typer.Argument(help="Which demo.")] = "flights"
     from orchestration.cli import demo as stories
 
     if product not in demos.DEMOS:
-        raise HeadraceError("there is no such demo", found=product, expected=", ".join(demos.DEMOS), fix="headrace demo")
+        raise HeadraceError(
+            "there is no such demo", found=product, expected=", ".join(demos.DEMOS), fix="headrace demo"
+        )
     settings = Settings()
     stories.flights(settings, find_product(settings, product))
 
@@ -80,7 +89,9 @@ def land(
 def run(
     product: Product,
     as_of: Annotated[str, typer.Option("--as-of", metavar="KEY", help="Train, test and decide as of this batch.")] = "",
-    every: Annotated[bool, typer.Option("--all", help="Take every batch all the way, oldest first (a backtest).")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Take every batch all the way, oldest first (a backtest).")
+    ] = False,
 ) -> None:
     """Load what has landed, then take the newest batch all the way: score, train, judge, decide, serve, watch."""
     from assets.raw.landing import landed_files
@@ -94,8 +105,11 @@ def run(
     batches = sorted(landed | set(runner.known_batches()))
     if not batches or (as_of and as_of not in batches):
         raise HeadraceError(
-            "there is no such batch" if batches else "nothing has landed", product=product,
-            where=str(runner.home.landing(product)), expected=", ".join(batches) or spec.source.files, found=as_of,
+            "there is no such batch" if batches else "nothing has landed",
+            product=product,
+            where=str(runner.home.landing(product)),
+            expected=", ".join(batches) or spec.source.files,
+            found=as_of,
             fix=f"headrace land {product} FILE..." if not batches else "choose one of these",
         )
     chosen = batches if every else [as_of or batches[-1]]
@@ -143,9 +157,7 @@ def history(product: Product, as_json: Json = False) -> None:
 
 
 @app.command()
-def serve(
-    product: Product, port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 3300
-) -> None:
+def serve(product: Product, port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 3300) -> None:
     """Serve the live bento over HTTP on the loopback interface."""
     from assets.promotion.live import read_live
     from bentos.smoke import serve_command, serve_environment
@@ -155,7 +167,9 @@ def serve(
     live = read_live(settings.home, product)
     if live is None:
         raise HeadraceError(
-            "nothing is live yet", product=product, where=str(settings.home / "live"),
+            "nothing is live yet",
+            product=product,
+            where=str(settings.home / "live"),
             fix=f"headrace run {product} (or headrace demo)",
         )
     out.print(f"{live.bento} on http://127.0.0.1:{port} (API page /docs, health /healthz, metrics /metrics)")
@@ -203,7 +217,11 @@ def doctor(as_json: Json = False) -> None:
         _print_json(findings)
     else:
         marks = {True: "ok", False: "WRONG"}
-        table("Doctor", ("check", "", "found", "fix"), [(f["check"], marks[f["ok"]], f["found"], f["fix"]) for f in findings])
+        table(
+            "Doctor",
+            ("check", "", "found", "fix"),
+            [(f["check"], marks[f["ok"]], f["found"], f["fix"]) for f in findings],
+        )
     if not all(finding["ok"] for finding in findings):
         sys.exit(1)
 

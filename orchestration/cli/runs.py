@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-
 from assets.errors import HeadraceError
 from assets.home import Home
 from assets.naming import partitions_name
@@ -40,12 +39,18 @@ class Runner:
         steps = len(self.definitions.resolve_job_def(name).graph.nodes)
         with RunStory(title, steps) as story:
             result = run_job(
-                self.definitions, self.instance, name, product=self.spec.product, batches=batches, cause=cause,
+                self.definitions,
+                self.instance,
+                name,
+                product=self.spec.product,
+                batches=batches,
+                cause=cause,
                 on_event=story.hear,
             )
         if not result.success:
             raise HeadraceError(
-                f"the run of {name} for {', '.join(batches)} was stopped", product=self.spec.product,
+                f"the run of {name} for {', '.join(batches)} was stopped",
+                product=self.spec.product,
                 found="; ".join(story.failures) or "see the run's log",
                 fix=f"mend what is named, then run again: headrace run {self.spec.product} --as-of {batches[-1]}",
             )
@@ -84,5 +89,3 @@ def neighbours(batches: Sequence[str], known: Sequence[str]) -> list[list[str]]:
 def report_paths(home: Home, product: str) -> list[Path]:
     """All HTML reports of a product, newest batch last."""
     return sorted((home.settings.reports / product).glob("*/*.html"))
-
-

@@ -18,7 +18,9 @@ def ask(settings: Settings, spec: ProductSpec, query: str) -> tuple[list[str], l
     """
     if not query.strip():
         raise HeadraceError(
-            "no statement", product=spec.product, where="sql",
+            "no statement",
+            product=spec.product,
+            where="sql",
             fix='headrace sql "select * from ledger.batches", or send one on standard input',
         )
     with Home(settings).lake(spec.product).connect() as con:
@@ -29,6 +31,9 @@ def ask(settings: Settings, spec: ProductSpec, query: str) -> tuple[list[str], l
             return columns, answer.fetchall()
         except duckdb.Error as error:
             raise HeadraceError(
-                "the lake refused the statement", product=spec.product, where="sql", found=str(error),
+                "the lake refused the statement",
+                product=spec.product,
+                where="sql",
+                found=str(error),
                 fix="tables are schema.table, for example raw.flights; the connection is read-only",
             ) from None

@@ -24,9 +24,12 @@ def print_summary(home: Home, spec: ProductSpec) -> None:
     _print_decisions(status)
     _print_performance(status)
     table(
-        "Gates", ("gate", "verdict", "observed", "threshold", "of"),
-        [(g["name"], g["verdict"], g["observed"], str(g["threshold"]), f"{g['model_id']} as of {g['as_of']}")
-         for g in status["gates"]],
+        "Gates",
+        ("gate", "verdict", "observed", "threshold", "of"),
+        [
+            (g["name"], g["verdict"], g["observed"], str(g["threshold"]), f"{g['model_id']} as of {g['as_of']}")
+            for g in status["gates"]
+        ],
     )
     alerts = [(item["kind"], item["batch_id"], item["message"]) for item in status["alerts"]]
     table("Alerts", ("kind", "batch", "message"), alerts) if alerts else out.print("[bold]Alerts[/] none\n")
@@ -70,8 +73,13 @@ def _print_performance(status: dict[str, Any]) -> None:
     drift = {item["batch_id"]: item for item in status["drift"]}
     rows = [
         (
-            item["batch_id"], item["model_id"], item["metrics"]["roc_auc"], item["baseline_metrics"]["roc_auc"],
-            item["metrics"]["brier"], item["baseline_metrics"]["brier"], item["verdict"],
+            item["batch_id"],
+            item["model_id"],
+            item["metrics"]["roc_auc"],
+            item["baseline_metrics"]["roc_auc"],
+            item["metrics"]["brier"],
+            item["baseline_metrics"]["brier"],
+            item["verdict"],
             drift.get(item["batch_id"], {}).get("verdict", ""),
         )
         for item in status["performance"]
@@ -80,5 +88,6 @@ def _print_performance(status: dict[str, Any]) -> None:
     if rows:
         table(
             "Champion on each later batch, scored before its labels",
-            ("batch", "scored by", "ROC AUC", "baseline", "Brier", "baseline", "performance", "drift"), rows,
+            ("batch", "scored by", "ROC AUC", "baseline", "Brier", "baseline", "performance", "drift"),
+            rows,
         )

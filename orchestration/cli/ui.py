@@ -18,15 +18,24 @@ from assets.spec import load_specs
 from orchestration.cli.console import out
 from orchestration.instance import prepare_instance
 
-
 PATIENCE_SECONDS = 10.0
 
 
 def ui_command(port: int) -> list[str]:
     """`dagster dev` on the loopback interface with our workspace."""
     return [
-        sys.executable, "-m", "dagster", "dev", "--workspace", str(CHECKOUT / "workspace.yaml"), "--host", "127.0.0.1",
-        "--port", str(port), "--log-level", "warning",
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "--workspace",
+        str(CHECKOUT / "workspace.yaml"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
     ]
 
 
@@ -41,7 +50,7 @@ def serve_ui(settings: Settings, port: int) -> int:
     out.print(f"Dagster UI   http://127.0.0.1:{port}")
     out.print(f"Reports      http://127.0.0.1:{settings.reports_port}" if reports else "Reports      (port is taken)")
     out.print(f"Landing      {settings.landing}/PRODUCT (a file dropped there becomes a run within a minute)")
-    child = subprocess.Popen(ui_command(port), cwd=CHECKOUT, env=settings.environment())
+    child = subprocess.Popen(ui_command(port), cwd=CHECKOUT, env={**settings.environment(), "PYTHONWARNINGS": "ignore"})
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

@@ -14,7 +14,9 @@ from tests.toy.shop import TOY
 def toy_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Settings]:
     """Settings of a new home whose products are the toy shop alone."""
     project = tmp_path_factory.mktemp("project") / "dbt_project"
-    shutil.copytree(CHECKOUT / "dbt_project", project, ignore=shutil.ignore_patterns("flights", "tests", "target", "logs"))
+    shutil.copytree(
+        CHECKOUT / "dbt_project", project, ignore=shutil.ignore_patterns("flights", "tests", "target", "logs")
+    )
     shutil.copytree(TOY / "models", project / "models", dirs_exist_ok=True)
     products = tmp_path_factory.mktemp("products")
     shutil.copy(TOY / "shop.yaml", products)

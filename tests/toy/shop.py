@@ -29,7 +29,8 @@ def orders(batch: int, rows: int = 240, *, shift: float = 0.0, noise: float = 0.
             "order_id": np.arange(rows) + batch * 10_000,
             "ordered_at": [moment.isoformat() for moment in at],
             "returned_at": [
-                (moment + timedelta(days=1)).isoformat() if sure else None for moment, sure in zip(at, known, strict=True)
+                (moment + timedelta(days=1)).isoformat() if sure else None
+                for moment, sure in zip(at, known, strict=True)
             ],
             "customer": customer,
             "amount": np.round(amount, 2),
@@ -60,12 +61,22 @@ def headrace(settings: Settings, *arguments: str) -> subprocess.CompletedProcess
     """Run the real command on a home."""
     return subprocess.run(
         [sys.executable, "-m", "orchestration.cli.main", *arguments],
-        cwd=CHECKOUT, env=environment(settings), capture_output=True, text=True, timeout=300, check=False,
+        cwd=CHECKOUT,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
 def killed_python(settings: Settings, code: str) -> int:
     """Run code in a process of its own that is expected to kill itself; returns its exit code."""
     return subprocess.run(
-        [sys.executable, "-c", code], cwd=CHECKOUT, env=environment(settings), capture_output=True, timeout=300, check=False
+        [sys.executable, "-c", code],
+        cwd=CHECKOUT,
+        env=environment(settings),
+        capture_output=True,
+        timeout=300,
+        check=False,
     ).returncode

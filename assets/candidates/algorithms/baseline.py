@@ -38,6 +38,8 @@ def fit(rows: TrainingSet, params: dict[str, Any], _seed: int, _threads: int, _p
 
 
 ALGORITHM = Algorithm(
-    description="Positive share of the training rows, for every row", tasks=frozenset({"binary"}),
-    kinds=frozenset({"onnx"}), fit=fit,
+    description="Positive share of the training rows, for every row",
+    tasks=frozenset({"binary"}),
+    kinds=frozenset({"onnx"}),
+    fit=fit,
 )

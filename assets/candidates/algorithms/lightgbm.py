@@ -28,7 +28,10 @@ def fit(rows: TrainingSet, params: dict[str, Any], seed: int, threads: int, prog
     """Boost until the validation rows' log loss stops falling; the file is LightGBM's text format."""
     used = merged(DEFAULTS, params, name="lightgbm")
     training = lgb.Dataset(
-        rows.train, rows.train_labels, feature_name=rows.columns, categorical_feature=rows.categorical,
+        rows.train,
+        rows.train_labels,
+        feature_name=rows.columns,
+        categorical_feature=rows.categorical,
         params={"max_bin": used["max_bin"]},
     )
     validation = lgb.Dataset(rows.validation, rows.validation_labels, reference=training)
@@ -42,16 +45,23 @@ def fit(rows: TrainingSet, params: dict[str, Any], seed: int, threads: int, prog
     booster = lgb.train(
         {
             **{name: value for name, value in used.items() if name not in _OURS},
-            "objective": "binary", "metric": "binary_logloss", "verbosity": -1,
+            "objective": "binary",
+            "metric": "binary_logloss",
+            "verbosity": -1,
             # same input, same bytes: with fewer or more threads the sums would round differently
-            "seed": seed, "num_threads": threads, "deterministic": True, "force_row_wise": True,
+            "seed": seed,
+            "num_threads": threads,
+            "deterministic": True,
+            "force_row_wise": True,
         },
         training,
         num_boost_round=used["max_rounds"],
         valid_sets=[validation],
         valid_names=["validation"],
         callbacks=[
-            lgb.early_stopping(used["early_stopping_rounds"], verbose=False), lgb.record_evaluation(losses), report
+            lgb.early_stopping(used["early_stopping_rounds"], verbose=False),
+            lgb.record_evaluation(losses),
+            report,
         ],
     )
     history = {

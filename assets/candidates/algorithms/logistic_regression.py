@@ -42,7 +42,9 @@ def fit(rows: TrainingSet, params: dict[str, Any], _seed: int, _threads: int, pr
                     "categories",
                     make_pipeline(
                         SimpleImputer(strategy="constant", fill_value=-1.0, keep_empty_features=True),
-                        OneHotEncoder(categories=places, handle_unknown="ignore", sparse_output=False, dtype=np.float32),
+                        OneHotEncoder(
+                            categories=places, handle_unknown="ignore", sparse_output=False, dtype=np.float32
+                        ),
                     ),
                     categorical,
                 ),
@@ -63,6 +65,8 @@ def fit(rows: TrainingSet, params: dict[str, Any], _seed: int, _threads: int, pr
 
 
 ALGORITHM = Algorithm(
-    description="Linear model of the log odds", tasks=frozenset({"binary"}),
-    kinds=frozenset({"scikitlearn", "onnx"}), fit=fit,
+    description="Linear model of the log odds",
+    tasks=frozenset({"binary"}),
+    kinds=frozenset({"scikitlearn", "onnx"}),
+    fit=fit,
 )

@@ -88,7 +88,7 @@ def test_a_delivered_file_appears_whole_and_alone(toy: ProductSpec, tmp_path: Pa
     (tmp_path / "orders_2024-01.csv").write_bytes(b"order_id\n1\n")
     target = deliver(toy, landing, tmp_path / "orders_2024-01.csv")
     assert target.read_bytes() == b"order_id\n1\n"
-    assert os.listdir(landing) == ["orders_2024-01.csv"]
+    assert [path.name for path in landing.iterdir()] == ["orders_2024-01.csv"]
 
 
 def test_a_second_delivery_of_the_same_content_touches_nothing(toy: ProductSpec, tmp_path: Path) -> None:
@@ -151,4 +151,4 @@ def test_only_a_regular_file_is_staged(tmp_path: Path, kind: str) -> None:
         file.mkdir()
     with pytest.raises(HeadraceError, match="the file can't be read"):
         stage_copy(file, staging)
-    assert os.listdir(staging) == []
+    assert list(staging.iterdir()) == []
