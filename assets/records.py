@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -214,6 +214,19 @@ class Decision(Record):
     def decision_id(self) -> str:
         """Named by what it says."""
         return content_hash(self.model_dump(mode="json"))[:16]
+
+    @classmethod
+    def refusing(cls, blessing: Blessing, champion_id: str | None) -> Self:
+        """The written refusal of a model that its gates did not bless."""
+        return cls(
+            product=blessing.product,
+            as_of=blessing.as_of,
+            verdict="REFUSED_NOT_BLESSED" if blessing.kind == "quality" else "REFUSED_INFRASTRUCTURE",
+            model_id=blessing.model_id,
+            champion_id=champion_id,
+            split_id=blessing.split_id,
+            reason="; ".join(blessing.reasons),
+        )
 
     @property
     def is_promotion(self) -> bool:

@@ -10,8 +10,8 @@ from assets.errors import HeadraceError
 from assets.features.current import current_feature_set_id
 from assets.features.read import batch_inputs, require_split
 from assets.home import Home
-from assets.promotion.decision import refusal, require_blessing
-from assets.promotion.live import flip_live, read_live
+from assets.live import flip_live, read_live
+from assets.promotion.decision import require_blessing
 from assets.records import Blessing, Decision, Gate, LivePointer, SplitManifest
 from assets.spec import ProductSpec
 from bentos.build import build_bento
@@ -124,7 +124,7 @@ def _promotion(con: duckdb.DuckDBPyConnection, as_of: str) -> Decision | None:
 def _record_blessing(con: duckdb.DuckDBPyConnection, blessing: Blessing, champion_id: str | None) -> None:
     ledger.append_once(con, "blessings", blessing.blessing_id, blessing.as_of, blessing)
     if blessing.verdict == "NOT_BLESSED":
-        decision = refusal(blessing, champion_id)
+        decision = Decision.refusing(blessing, champion_id)
         ledger.append_once(con, "decisions", decision.decision_id, decision.as_of, decision)
 
 

@@ -7,9 +7,9 @@ from assets.evaluation.judge import BASELINE
 from assets.features.current import current_feature_set_id
 from assets.home import Home
 from assets.lake import has_table
+from assets.live import read_live
 from assets.monitoring.watch import performance_reports
 from assets.naming import FEATURES, PREDICTIONS, table
-from assets.promotion.live import read_live
 from assets.records import Alert, Batch, Blessing, Decision, DriftReport, EvaluationReport, LivePointer
 from assets.spec import ProductSpec
 

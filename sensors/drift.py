@@ -6,9 +6,9 @@ import dagster as dg
 
 from assets import ledger
 from assets.definitions import HomeParam
+from assets.live import read_live
 from assets.monitoring.drift import persistent_cause
 from assets.monitoring.watch import drift_reports
-from assets.promotion.live import read_live
 from assets.records import Retrain
 from assets.spec import ProductSpec
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from assets.candidates.predictor import load_predictor
 from assets.candidates.registry import Algorithm
-from assets.candidates.training import Trained, TrainingSet
+from assets.candidates.training import Trained
+from assets.candidates.training_set import TrainingSet
 from assets.definitions import check_result, check_spec, key_of
 from assets.model_store import sha256_of
 from assets.spec import CandidateSpec, ProductSpec

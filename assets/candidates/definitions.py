@@ -5,12 +5,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets import ledger
+from assets import ledger, plots
 from assets.candidates import checks
 from assets.candidates.registry import algorithm
-from assets.candidates.training import Trained, load_training_set, train
+from assets.candidates.training import Trained, train
+from assets.candidates.training_set import load_training_set
 from assets.definitions import HomeParam, batch_of, key_of, shown_errors, stage_asset
-from assets.evaluation import plots
 from assets.features.read import require_split
 from assets.spec import CandidateSpec, ProductSpec
 

@@ -4,13 +4,11 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assets.candidates import algorithms
+from assets.candidates.training_set import TrainingSet
 from assets.errors import HeadraceError
-
-if TYPE_CHECKING:
-    from assets.candidates.training import TrainingSet
 
 Progress = Callable[[str], None]
 
@@ -32,7 +30,7 @@ class Algorithm:
     description: str
     tasks: frozenset[str]
     kinds: frozenset[str]
-    fit: "Callable[[TrainingSet, dict[str, Any], int, int, Progress], Fitted]"
+    fit: Callable[[TrainingSet, dict[str, Any], int, int, Progress], Fitted]
 
 
 def names() -> list[str]:

@@ -7,8 +7,8 @@ import duckdb
 
 from assets import ledger
 from assets.definitions import HomeParam, batches_of, check_result, check_spec, key_of
+from assets.live import read_live
 from assets.naming import CLEANED, RAW, table
-from assets.promotion.live import read_live
 from assets.spec import ProductSpec
 
 # A batch with less than a third or more than three times the usual rows is worth a look.

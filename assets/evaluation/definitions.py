@@ -6,17 +6,17 @@ from typing import Any
 import dagster as dg
 import duckdb
 
-from assets import ledger
+from assets import ledger, plots
 from assets.candidates.predictor import Predictor, load_predictor
 from assets.definitions import HomeParam, batch_of, key_of, records_table, shown_errors, stage_asset
-from assets.evaluation import checks, plots
+from assets.evaluation import checks
 from assets.evaluation.judge import Verdict, judge
+from assets.evaluation.metrics import calibration_curve
 from assets.evaluation.report import write_classification_report
 from assets.features.read import read_part, require_split
 from assets.home import Home
-from assets.promotion.decision import refusal
-from assets.promotion.live import read_live
-from assets.records import SplitManifest
+from assets.live import read_live
+from assets.records import Decision, SplitManifest
 from assets.spec import ProductSpec
 
 
@@ -71,12 +71,13 @@ def _record(con: duckdb.DuckDBPyConnection, verdict: Verdict, champion_id: str |
     ledger.append_once(con, "blessings", blessing.blessing_id, blessing.as_of, blessing)
     if blessing.verdict == "NOT_BLESSED":
         # The failed check below stops this run before promotion, so the refusal is written here.
-        decision = refusal(blessing, champion_id)
+        decision = Decision.refusing(blessing, champion_id)
         ledger.append_once(con, "decisions", decision.decision_id, decision.as_of, decision)
 
 
 def _metadata(spec: ProductSpec, verdict: Verdict, best: Predictor, url: str) -> dict[str, Any]:
     scores = verdict.probabilities[verdict.best.model_id]
+    predicted, observed, _ = calibration_curve(verdict.labels, scores)
     leaderboard = [
         {
             "model": item.model_id,
@@ -95,7 +96,7 @@ def _metadata(spec: ProductSpec, verdict: Verdict, best: Predictor, url: str) ->
         "best": verdict.best.model_id,
         "blessing": verdict.blessing.verdict,
         "roc": dg.MetadataValue.md(plots.roc(verdict.labels, by_algorithm, best_name)),
-        "calibration": dg.MetadataValue.md(plots.calibration(verdict.labels, scores)),
+        "calibration": dg.MetadataValue.md(plots.calibration(predicted, observed)),
         "confusion": dg.MetadataValue.md(plots.confusion(verdict.labels, scores, spec.decision_threshold)),
         "evidently_report": dg.MetadataValue.url(url),
         "features": len(best.manifest.features.columns),

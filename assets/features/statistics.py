@@ -3,6 +3,8 @@
 All on full data; pure functions over Polars frames of model columns.
 """
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -15,14 +17,14 @@ _FLOOR = 1e-4
 def population_stability_index(reference: pl.Series, current: pl.Series) -> float:
     """PSI of two columns: 0 equal, from about 0.1 moved, from about 0.2 moved much.
 
-    Numbers are binned by the reference's deciles, texts by value; nulls are a bin of their own. An effect size: it
-    doesn't grow with the number of rows. Source: Siddiqi, Credit Risk Scorecards (2006); Yurdakul (2018) for limits.
+    Numbers are binned by the reference's deciles, texts and very frequent numbers by value; nulls are a bin of their
+    own. An effect size: it doesn't grow with the number of rows. Source: Siddiqi, Credit Risk Scorecards (2006); Yurdakul (2018) for limits.
     """
     if reference.is_empty() or current.is_empty():
         return 0.0
     if reference.dtype.is_numeric():
         values = reference.drop_nulls().drop_nans().to_numpy()
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])) if values.size else np.array([])
+        edges = _edges(values) if values.size else np.array([])
         expected, observed = _binned(reference, edges), _binned(current, edges)
     else:
         names = reference.cast(pl.String).fill_null("").unique().sort()
@@ -60,6 +62,13 @@ def single_feature_aucs(matrix: NDArray[np.float64], names: list[str], labels: N
     sums = ranks.filter(pl.Series(labels.astype(bool))).sum().row(0)
     aucs = ((total - positives * (positives + 1) / 2) / (positives * negatives) for total in sums)
     return {name: float(max(auc, 1 - auc)) for name, auc in zip(names, aucs, strict=True)}
+
+
+def _edges(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Deciles; a value that fills a tenth alone is a bin of its own, or a column of mostly zeros would be one bin."""
+    deciles = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
+    frequent = deciles[[np.mean(values == decile) >= 1 / BINS for decile in deciles]]
+    return np.unique(np.append(deciles, np.nextafter(frequent, np.inf)))
 
 
 def _binned(column: pl.Series, edges: NDArray[np.float64]) -> NDArray[np.float64]:

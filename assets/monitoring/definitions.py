@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
+from assets import plots
 from assets.definitions import HomeParam, batch_of, key_of, records_table, shown_errors, stage_asset
-from assets.evaluation import plots
 from assets.home import Home
 from assets.monitoring import checks
 from assets.monitoring.watch import evidently_path, performance_reports, watch_drift, watch_performance

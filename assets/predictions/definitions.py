@@ -11,10 +11,10 @@ from assets.candidates.predictor import load_predictor
 from assets.definitions import HomeParam, batch_of, key_of, shown_errors, stage_asset
 from assets.features.read import batch_inputs
 from assets.home import Home
+from assets.live import read_live
 from assets.naming import FEATURES
 from assets.predictions import checks
 from assets.predictions.score import read_scores, save_scores, scored_frame
-from assets.promotion.live import read_live
 from assets.spec import ProductSpec
 
 

@@ -8,19 +8,6 @@ from assets.records import Blessing, Decision, EvaluationReport, LivePointer, Sp
 from assets.spec import ProductSpec
 
 
-def refusal(blessing: Blessing, champion_id: str | None) -> Decision:
-    """The written refusal of a model that its gates did not bless."""
-    return Decision(
-        product=blessing.product,
-        as_of=blessing.as_of,
-        verdict="REFUSED_NOT_BLESSED" if blessing.kind == "quality" else "REFUSED_INFRASTRUCTURE",
-        model_id=blessing.model_id,
-        champion_id=champion_id,
-        split_id=blessing.split_id,
-        reason="; ".join(blessing.reasons),
-    )
-
-
 def decide(
     spec: ProductSpec, best: EvaluationReport, champion: EvaluationReport | None, *, as_of: str, live_id: str | None
 ) -> Decision:

@@ -6,8 +6,8 @@ from assets.features.current import current_feature_set_id
 from assets.features.read import require_split
 from assets.home import Home
 from assets.lake import Lake
+from assets.live import read_live
 from assets.promotion.decision import champion_is_newer, decide, require_blessing
-from assets.promotion.live import read_live
 from assets.records import Blessing, Decision, EvaluationReport, LivePointer, SplitManifest
 from assets.spec import ProductSpec
 

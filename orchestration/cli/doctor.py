@@ -13,8 +13,8 @@ from assets import ledger
 from assets.errors import HeadraceError
 from assets.home import Home
 from assets.lake import extension_file
+from assets.live import read_live
 from assets.model_store import read_model
-from assets.promotion.live import read_live
 from assets.settings import CHECKOUT, Settings
 from assets.spec import load_specs
 

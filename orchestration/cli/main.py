@@ -159,7 +159,7 @@ def history(product: Product, as_json: Json = False) -> None:
 @app.command()
 def serve(product: Product, port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 3300) -> None:
     """Serve the live bento over HTTP on the loopback interface."""
-    from assets.promotion.live import read_live
+    from assets.live import read_live
     from bentos.smoke import serve_command, serve_environment
 
     settings = Settings()

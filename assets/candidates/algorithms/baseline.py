@@ -7,7 +7,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from assets.candidates.registry import Algorithm, Fitted, Progress, merged
-from assets.candidates.training import TrainingSet
+from assets.candidates.training_set import TrainingSet
 
 
 def fit(rows: TrainingSet, params: dict[str, Any], _seed: int, _threads: int, _progress: Progress) -> Fitted:

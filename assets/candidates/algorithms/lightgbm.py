@@ -5,7 +5,7 @@ from typing import Any
 import lightgbm as lgb
 
 from assets.candidates.registry import Algorithm, Fitted, Progress, merged
-from assets.candidates.training import TrainingSet
+from assets.candidates.training_set import TrainingSet
 
 DEFAULTS: dict[str, Any] = {
     "max_rounds": 500,

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.candidates.registry import Algorithm, Fitted, Progress, merged
-from assets.candidates.training import TrainingSet
+from assets.candidates.training_set import TrainingSet
 
 DEFAULTS: dict[str, Any] = {"l2": 1.0, "max_iterations": 50, "tolerance": 1e-4}
 

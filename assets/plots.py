@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.evaluation.metrics import calibration_curve
-
 _INK, _ACCENT, _QUIET = "#1f2933", "#2f6fed", "#9aa5b1"
 
 
@@ -26,9 +24,8 @@ def roc(labels: NDArray[np.int_], scores: Mapping[str, NDArray[np.float64]], bes
     return _markdown(figure, "ROC")
 
 
-def calibration(labels: NDArray[np.int_], scores: NDArray[np.float64]) -> str:
-    """Observed share against predicted probability, ten equally filled bins."""
-    predicted, observed, _ = calibration_curve(labels, scores)
+def calibration(predicted: NDArray[np.float64], observed: NDArray[np.float64]) -> str:
+    """Observed share against predicted probability, a point per bin."""
     figure, axes = _figure("Calibration", "predicted probability", "observed share")
     top = float(max(predicted.max(), observed.max())) * 1.05
     axes.plot([0, top], [0, top], color=_QUIET, linestyle=":")
