@@ -208,8 +208,8 @@ class MonitoringSpec(_Part):
     prediction_psi: float = Field(default=0.2, gt=0, description="of the score distribution; enough alone")
     persist_batches: int = Field(default=2, ge=1, description="drifted batches in a row that ask for retraining")
     max_metric_drop: Share = Field(default=0.05, description="primary metric below the champion's test that alerts")
-    report_rows: int = Field(default=10_000, ge=100, description="sample behind Evidently's pictures")
-    report_columns: int = Field(default=12, ge=1, description="columns in its report: those that moved most")
+    report_rows: int = Field(default=5_000, ge=100, description="sample behind Evidently's pictures")
+    report_columns: int = Field(default=8, ge=1, description="columns in its report: those that moved most")
 
 
 class RetrainSpec(_Part):

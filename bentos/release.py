@@ -107,7 +107,7 @@ def gates(spec: ProductSpec, report: SmokeReport) -> tuple[Gate, ...]:
     refused = 400 <= report.bad_request_status < 500  # noqa: PLR2004 - the range of client errors
     limit = spec.gates.max_latency_p99_ms
     return (
-        _gate("boots", passed=refused, observed=report.startup_seconds, threshold="started; 4xx to a wrong request"),
+        _gate("boots", passed=refused, observed=report.startup_seconds, threshold="starts, refuses wrong input"),
         _gate("parity", passed=report.mismatches == 0, observed=float(report.mismatches), threshold=0.0),
         _gate("latency", passed=report.latency_p99_ms <= limit, observed=report.latency_p99_ms, threshold=limit),
     )

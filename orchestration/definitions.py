@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.cleaned.dbt import ensure_manifest
 from assets.home import Home
-from assets.settings import Settings, silence_telemetry
+from assets.settings import Settings, prepare_process
 from assets.spec import ProductSpec, load_specs
 from orchestration import resources
 from orchestration.product import build_product
@@ -22,7 +22,7 @@ def build_definitions(
         settings: where the home is; from the environment when left out.
         products: specs by name, for tests; those of the settings' folder when left out.
     """
-    silence_telemetry()
+    prepare_process()
     # intended: tables take many batches in one run, models one; a backfill of a whole journey goes batch by batch
     warnings.filterwarnings("ignore", message="Asset job .* varying BackfillPolicies")
     settings = settings or Settings()

@@ -19,7 +19,7 @@ from assets import ledger
 from assets.errors import HeadraceError
 from assets.lake import Lake, write_file_atomically
 from assets.records import Build
-from assets.settings import silence_telemetry
+from assets.settings import prepare_process
 
 PROFILE = "headrace"
 
@@ -191,7 +191,7 @@ def _parsed(lake: Lake) -> Any:
 
 def _invoke(lake: Lake, command: list[str], manifest: Any = None) -> Any:
     """One in-process invocation, silent; connections are closed, so that the lake is free again."""
-    silence_telemetry()
+    prepare_process()
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from assets.lake import write_file_atomically
-from assets.settings import silence_telemetry
+from assets.settings import prepare_process
 from assets.spec import ProductSpec
 
 
@@ -25,7 +25,7 @@ def write_classification_report(
         labels: 0 or 1, shape (rows,).
         scores: probabilities of class 1, shape (rows,).
     """
-    silence_telemetry()
+    prepare_process()
     from evidently import BinaryClassification, DataDefinition, Dataset, Report
     from evidently.presets import ClassificationPreset
 
@@ -53,7 +53,7 @@ def write_drift_report(path: Path, spec: ProductSpec, reference: pl.DataFrame, c
     The caller chooses the columns: drawing one costs 0.4 CPU seconds. Those that are empty on either side are left
     out: Evidently raises on them.
     """
-    silence_telemetry()
+    prepare_process()
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 

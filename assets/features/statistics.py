@@ -18,7 +18,8 @@ def population_stability_index(reference: pl.Series, current: pl.Series) -> floa
     """PSI of two columns: 0 equal, from about 0.1 moved, from about 0.2 moved much.
 
     Numbers are binned by the reference's deciles, texts and very frequent numbers by value; nulls are a bin of their
-    own. An effect size: it doesn't grow with the number of rows. Source: Siddiqi, Credit Risk Scorecards (2006); Yurdakul (2018) for limits.
+    own. An effect size: it doesn't grow with the number of rows. Source: Siddiqi, Credit Risk Scorecards (2006);
+    Yurdakul (2018) for limits.
     """
     if reference.is_empty() or current.is_empty():
         return 0.0

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from assets.errors import HeadraceError
-from assets.settings import Settings, silence_telemetry
+from assets.settings import Settings, prepare_process
 from assets.spec import ProductSpec, load_specs
 from orchestration.cli.console import out, show_error, table
 
@@ -26,7 +26,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.
 
 def main() -> None:
     """Entry point: an error that a user can mend is shown as one, with exit code 1."""
-    silence_telemetry()
+    prepare_process()
     try:
         app()
     except HeadraceError as error:
@@ -144,6 +144,7 @@ def status(
 def history(product: Product, as_json: Json = False) -> None:
     """Which model was decided about and live, when and why."""
     from assets.home import Home
+    from orchestration.cli.summary import print_decisions
     from orchestration.status import product_history
 
     settings = Settings()
@@ -151,9 +152,8 @@ def history(product: Product, as_json: Json = False) -> None:
     if as_json:
         _print_json(rows)
         return
-    columns = ("at", "as_of", "verdict", "model_id", "reason")
-    shown = [{**row, "at": row["at"][:16].replace("T", " ")} for row in rows]
-    table(f"History of {product}", columns, [[row[name] for name in columns] for row in shown])
+    shown = [(f"{row['at'][:16].replace('T', ' ')}  {row['as_of']}", row) for row in rows]
+    print_decisions(f"History of {product}, times in UTC", shown)
 
 
 @app.command()

@@ -1,5 +1,7 @@
 """The summary of a product on the console: batches, champion, metrics beside the baseline's, gates, alerts, links."""
 
+import shutil
+from collections.abc import Sequence
 from typing import Any
 
 from rich.markup import escape
@@ -23,14 +25,7 @@ def print_summary(home: Home, spec: ProductSpec) -> None:
     _print_champion(status)
     _print_decisions(status)
     _print_performance(status)
-    table(
-        "Gates",
-        ("gate", "verdict", "observed", "threshold", "of"),
-        [
-            (g["name"], g["verdict"], g["observed"], str(g["threshold"]), f"{g['model_id']} as of {g['as_of']}")
-            for g in status["gates"]
-        ],
-    )
+    _print_gates(status)
     alerts = [(item["kind"], item["batch_id"], item["message"]) for item in status["alerts"]]
     table("Alerts", ("kind", "batch", "message"), alerts) if alerts else out.print("[bold]Alerts[/] none\n")
     for batch in status["refused_files"]:
@@ -41,12 +36,13 @@ def print_summary(home: Home, spec: ProductSpec) -> None:
             out.print(f"  {path}", soft_wrap=True)
         out.print()
     out.print("[bold]Next[/]")
+    us = "headrace" if shutil.which("headrace") else ".venv/bin/headrace"
     for command, what in (
-        ("headrace ui", "assets, checks and these runs in the browser"),
-        (f"headrace serve {spec.product}", "the champion over HTTP"),
-        (f"headrace status {spec.product}", "this summary again (--json for programs)"),
+        ("ui", "assets, checks and these runs in the browser"),
+        (f"serve {spec.product}", "the champion over HTTP"),
+        (f"status {spec.product}", "this summary again (--json for programs)"),
     ):
-        out.print(f"  {command:<28} [dim]{what}[/]")
+        out.print(f"  {us} {command:<15} [dim]{what}[/]")
 
 
 def _print_champion(status: dict[str, Any]) -> None:
@@ -64,13 +60,33 @@ def _print_champion(status: dict[str, Any]) -> None:
 
 
 def _print_decisions(status: dict[str, Any]) -> None:
-    rows = [(item["as_of"], item["verdict"], item["model_id"], item["reason"]) for item in status["decisions"]]
-    if rows:
-        table("Decisions", ("as of", "verdict", "challenger", "reason"), rows)
+    if status["decisions"]:
+        print_decisions("Decisions", [(item["as_of"], item) for item in status["decisions"]])
+
+
+def print_decisions(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Each decision on a line, its reason below it."""
+    out.print(f"[bold]{escape(title)}[/]")
+    for head, item in rows:
+        out.print(f"{escape(head)}  {item['verdict']}  {item['model_id']}", soft_wrap=True)
+        out.print(f"    [dim]{escape(item['reason'])}[/]", soft_wrap=True)
+    out.print()
+
+
+def _print_gates(status: dict[str, Any]) -> None:
+    about = dict.fromkeys((gate["kind"], gate["model_id"], gate["as_of"]) for gate in status["gates"])
+    for kind, model_id, as_of in about:
+        rows = [
+            (gate["name"], gate["verdict"], gate["observed"], str(gate["threshold"]))
+            for gate in status["gates"]
+            if (gate["kind"], gate["model_id"]) == (kind, model_id)
+        ]
+        title = f"Gates: {kind} of {model_id} as of {as_of}"
+        table(title, ("gate", "verdict", "observed", "threshold"), rows)
 
 
 def _print_performance(status: dict[str, Any]) -> None:
-    drift = {item["batch_id"]: item for item in status["drift"]}
+    drift = {item["batch_id"]: item["verdict"] for item in status["drift"]}
     rows = [
         (
             item["batch_id"],
@@ -79,15 +95,11 @@ def _print_performance(status: dict[str, Any]) -> None:
             item["baseline_metrics"]["roc_auc"],
             item["metrics"]["brier"],
             item["baseline_metrics"]["brier"],
-            item["verdict"],
-            drift.get(item["batch_id"], {}).get("verdict", ""),
+            f"{item['verdict']}, {drift.get(item['batch_id'], 'drift not measured')}".lower(),
         )
         for item in status["performance"]
         if "roc_auc" in item["metrics"]
     ]
     if rows:
-        table(
-            "Champion on each later batch, scored before its labels",
-            ("batch", "scored by", "ROC AUC", "baseline", "Brier", "baseline", "performance", "drift"),
-            rows,
-        )
+        title = "The champion of then on each later batch, scored before its labels"
+        table(title, ("batch", "scored by", "AUC", "base", "Brier", "base", "verdict"), rows)

@@ -6,8 +6,8 @@ import dagster as dg
 import pytest
 
 from assets.errors import HeadraceError
+from assets.live import read_live
 from assets.naming import asset_key
-from assets.promotion.live import read_live
 from assets.settings import Settings
 from assets.spec import ProductSpec
 from orchestration.cli.runs import Runner

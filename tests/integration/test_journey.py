@@ -7,7 +7,7 @@ import dagster as dg
 import pytest
 
 from assets.home import Home
-from assets.promotion.live import read_live
+from assets.live import read_live
 from assets.settings import Settings
 from assets.spec import ProductSpec
 from orchestration.cli.runs import Runner

@@ -9,7 +9,7 @@ import pytest
 
 from assets import ledger
 from assets.home import Home
-from assets.promotion.live import flip_live
+from assets.live import flip_live
 from assets.records import DriftReport, LivePointer
 from assets.settings import Settings
 from assets.spec import ProductSpec
