@@ -15,7 +15,12 @@ from assets.spec import ProductSpec
 
 # the same examples in every run, and no deadline: the machine is shared
 settings.register_profile(
-    "headrace", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+    "headrace",
+    derandomize=True,
+    max_examples=50,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("headrace")
 

@@ -1,6 +1,7 @@
 """One code path from a row of inputs to the numbers a model sees, whether it comes alone or with others."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -30,16 +31,21 @@ def encoder(schema: FeatureSchema) -> RowEncoder:
     return RowEncoder(schema)
 
 
+@pytest.fixture(scope="module")
+def con() -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect() as connection:
+        yield connection
+
+
 @given(rows=st.lists(ROW, min_size=1, max_size=8))
-def test_a_row_gives_the_same_bits_alone_in_a_batch_and_out_of_the_lake(
-    encoder: RowEncoder, rows: list[dict[str, Any]]
+def test_a_row_gives_the_same_bits_alone_in_a_batch_and_out_of_duckdb(
+    encoder: RowEncoder, con: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]
 ) -> None:
     together = encoder.matrix(encoder.frame_of(rows))
     alone = np.vstack([encoder.matrix(encoder.frame_of([row])) for row in rows])
     frame = encoder.frame_of(rows)
-    with duckdb.connect() as con:
-        con.register("frame", frame.to_arrow())
-        stored = encoder.matrix(con.execute("select 1 as order_id, * from frame").pl())
+    con.register("frame", frame.to_arrow())
+    stored = encoder.matrix(con.execute("select 1 as order_id, * from frame").pl())
     assert together.shape == (len(rows), len(encoder.schema.columns))
     assert together.tobytes() == alone.tobytes() == stored.tobytes()
 
