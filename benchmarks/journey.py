@@ -536,8 +536,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     wanted = parser.parse_args()
     out, err = Console(highlight=False), Console(stderr=True, highlight=False)
-    # SIGTERM cleans up as Ctrl-C does
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM cleans up as Ctrl-C does; and Polars has put a handler in SIGINT's place that lets a wait go on
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     adopt_orphans()
     try:
         with (

@@ -114,10 +114,20 @@ def run(
         )
     chosen = batches if every else [as_of or batches[-1]]
     loaded = runner.load([batch for batch in batches if batch <= chosen[-1]], cause="command")
-    went = [batch for batch in chosen if runner.go_all_the_way(batch, cause="command")]
-    if not loaded and not went:
+    went, stopped = [], []
+    for batch in chosen:
+        try:
+            went += [batch] if runner.go_all_the_way(batch, cause="command") else []
+        except HeadraceError as error:
+            if not every:
+                raise
+            stopped.append(batch)  # a backtest goes on: each batch is a verdict of its own
+            show_error(error)
+    if not loaded and not went and not stopped:
         out.print(f"Nothing to do: {', '.join(chosen)} went all the way before.\n")
     print_summary(runner.home, spec)
+    if stopped:
+        sys.exit(1)
 
 
 @app.command()
