@@ -1,11 +1,14 @@
 """Dagster's instance in the home: its dagster.yaml, written once, and the running of jobs in this process."""
 
+import os
+import socket
 import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+import psutil
 import yaml
 
 from assets.lake import write_file_atomically
@@ -13,6 +16,9 @@ from assets.naming import partitions_name
 from assets.settings import Settings
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+PROCESS_TAG = "headrace/process"
+_UNDER_WAY = (dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 INSTANCE = {
     "telemetry": {"enabled": False},
@@ -31,6 +37,8 @@ INSTANCE = {
     },
     # capturing a step's stdout starts four processes; what stages say is in the event log
     "compute_logs": {"module": "dagster.core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"},
+    # a run whose process was killed is tried once more; one that a step or a gate failed is not
+    "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False},
     # without these a run that was killed with its machine would stay STARTED
     "run_monitoring": {"enabled": True, "start_timeout_seconds": 180, "poll_interval_seconds": 20},
 }
@@ -48,6 +56,42 @@ def prepare_instance(settings: Settings) -> None:
     if not path.exists():
         text = "# Written by headrace once; change it as you like.\n" + yaml.safe_dump(INSTANCE, sort_keys=False)
         write_file_atomically(path, text.encode())
+
+
+def end_dead_runs(instance: dg.DagsterInstance, *, is_ui_starting: bool) -> list[str]:
+    """Report runs as failed whose process is gone: one would hold its product's place in the queue for ever.
+
+    Args:
+        instance: the home's.
+        is_ui_starting: runs that a UI had started (they name no process) are dead when a new one starts.
+
+    Returns:
+        ids of the runs that were ended.
+    """
+    ended = []
+    for run in instance.get_runs(dg.RunsFilter(statuses=[*_UNDER_WAY])):
+        owner = run.tags.get(PROCESS_TAG)
+        if is_alive(owner) if owner else not is_ui_starting:
+            continue
+        instance.report_run_failed(run, "The process of this run ended before it did. Run it again: it goes on.")
+        ended.append(run.run_id)
+    return ended
+
+
+def process_name() -> str:
+    """This process, so that a later one can tell whether it still is: host, id and moment of start."""
+    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.0f}"
+
+
+def is_alive(name: str) -> bool:
+    """Whether a named process runs; one of another host is believed to."""
+    host, pid, started = name.rsplit("/", 2)
+    if host != socket.gethostname():
+        return True
+    try:
+        return abs(psutil.Process(int(pid)).create_time() - float(started)) <= 1
+    except psutil.NoSuchProcess:
+        return False
 
 
 def run_job(
@@ -72,7 +116,12 @@ def run_job(
         on_event: called with each event log entry as it happens.
     """
     instance.add_dynamic_partitions(partitions_name(product), list(batches))
-    tags: dict[str, str] = {"headrace/product": product, "headrace/cause": cause, **_origin_tags()}
+    tags: dict[str, str] = {
+        "headrace/product": product,
+        "headrace/cause": cause,
+        PROCESS_TAG: process_name(),
+        **_origin_tags(),
+    }
     span: Mapping[str, Any] = {"partition_key": batches[0]}
     if len(batches) > 1:
         tags |= {RANGE_START: batches[0], RANGE_END: batches[-1]}

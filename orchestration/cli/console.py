@@ -154,9 +154,12 @@ def _monitoring(name: str, values: Mapping[str, Any]) -> str:
             f"{values['verdict'].lower()}: {values['share_drifted']:.0%} of the columns moved, "
             f"PSI of the scores {values['prediction_psi']:.2f}"
         )
+    known = f"labels known for {values['rows_labelled']:,} of {values['rows_scored']:,}"
+    if "roc_auc" not in values:
+        return f"{known}: nothing to measure yet"
     return (
-        f"labels known for {values['rows_labelled']:,} of {values['rows_scored']:,}: ROC AUC {values['roc_auc']:.4f}, "
-        f"Brier {values['brier']:.4f} (baseline {values['baseline_brier']:.4f}); {values['verdict'].lower()}"
+        f"{known}: ROC AUC {values['roc_auc']:.4f}, Brier {values['brier']:.4f} "
+        f"(baseline {values['baseline_brier']:.4f}); {values['verdict'].lower()}"
     )
 
 

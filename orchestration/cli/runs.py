@@ -10,7 +10,7 @@ from assets.settings import Settings
 from assets.spec import ProductSpec
 from orchestration.cli.console import RunStory
 from orchestration.definitions import build_definitions
-from orchestration.instance import open_instance, run_job
+from orchestration.instance import end_dead_runs, open_instance, run_job
 from orchestration.jobs import job_name
 from orchestration.status import is_complete, is_loaded
 
@@ -24,6 +24,7 @@ class Runner:
         self.home = Home(settings)
         self.definitions = build_definitions(settings, {spec.product: spec})
         self.instance = open_instance(settings)
+        end_dead_runs(self.instance, is_ui_starting=False)
 
     def known_batches(self) -> list[str]:
         """Partitions that Dagster knows, in their order there."""

@@ -26,6 +26,7 @@ def ask(settings: Settings, spec: ProductSpec, query: str) -> tuple[list[str], l
     with Home(settings).lake(spec.product).connect() as con:
         try:
             con.execute("use lake")
+            _require_question(con, query)
             answer = con.execute(query)
             columns = [item[0] for item in answer.description or []]
             return columns, answer.fetchall()
@@ -37,3 +38,15 @@ def ask(settings: Settings, spec: ProductSpec, query: str) -> tuple[list[str], l
                 found=str(error),
                 fix="tables are schema.table, for example raw.flights; the connection is read-only",
             ) from None
+
+
+def _require_question(con: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Refuse what is no question: a read-only attach protects tables, but COPY could overwrite the lake's files.
+
+    Raises:
+        duckdb.Error: the text doesn't parse, or holds something else than questions.
+    """
+    for statement in con.extract_statements(query):
+        is_plan = statement.type == duckdb.StatementType.EXPLAIN and "analyze" not in statement.query.lower()
+        if statement.type != duckdb.StatementType.SELECT and not is_plan:
+            raise duckdb.PermissionException(f"{statement.type.name} is not a question")

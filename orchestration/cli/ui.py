@@ -10,13 +10,15 @@ import threading
 from types import FrameType
 
 import psutil
+from filelock import FileLock, Timeout
 
 from assets.cleaned.dbt import ensure_manifest
+from assets.errors import HeadraceError
 from assets.home import Home
 from assets.settings import CHECKOUT, Settings
 from assets.spec import load_specs
 from orchestration.cli.console import out
-from orchestration.instance import prepare_instance
+from orchestration.instance import end_dead_runs, open_instance
 
 PATIENCE_SECONDS = 10.0
 
@@ -40,8 +42,22 @@ def ui_command(port: int) -> list[str]:
 
 
 def serve_ui(settings: Settings, port: int) -> int:
-    """Run until interrupted; returns Dagster's exit code."""
-    prepare_instance(settings)
+    """Run until interrupted; returns Dagster's exit code.
+
+    Raises:
+        HeadraceError: there is a UI on this home already.
+    """
+    lock = FileLock(settings.home / "ui.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise HeadraceError(
+            "a UI is running on this home",
+            where=str(settings.home),
+            fix="use that one, or set HEADRACE_HOME to another folder",
+        ) from None
+    with open_instance(settings) as instance:
+        end_dead_runs(instance, is_ui_starting=True)
     home = Home(settings)
     for name in load_specs(settings.products):
         home.landing(name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import dagster as dg
 import pytest
 
 from assets.settings import Settings
@@ -33,6 +34,8 @@ app(["run", "shop"])
 """
     assert killed_python(settings, code) == -9
     runner = Runner(settings, shop)
+    under_way = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
+    assert runner.instance.get_runs(under_way) == [], "the killed run would hold the product's place in the queue"
     runner.load(["01", "02"], cause="after the kill")
     runner.go_all_the_way("02", cause="after the kill")
     status, history = product_status(runner.home, shop), product_history(runner.home, shop)

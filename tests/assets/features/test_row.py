@@ -62,6 +62,7 @@ def test_a_row_does_not_depend_on_its_neighbours(encoder: RowEncoder, rows: list
 def test_values_become_numbers_in_the_order_of_the_schema(encoder: RowEncoder) -> None:
     row = {"kind": "books", "size": 2.5, "pieces": 4, "ordered_local_at": datetime(2024, 1, 5, 14, 30)}  # noqa: DTZ001
     assert encoder.schema.column_names == ["kind", "size", "pieces", "hour", "size_of_all"]
+    assert encoder.columns(encoder.frame_of([row])).columns == encoder.schema.column_names
     assert encoder.matrix(encoder.frame_of([row])).tolist() == [[0.0, 2.5, 4.0, 14.0, 10.0]]
 
 

@@ -249,6 +249,18 @@ def test_another_row_is_another_split(lake: Lake, toy: ProductSpec) -> None:
     assert len(set(ids)) == len(changes)
 
 
+def test_two_labels_that_change_places_are_another_split(lake: Lake, toy: ProductSpec) -> None:
+    """As many rows and positives as before, so only the hash over the rows can tell."""
+    orders = months("b1", "b2")
+    written(lake, orders)
+    before = split(lake, toy, "b2")
+    orders[6], orders[7] = replace(orders[6], label=False), replace(orders[7], label=True)
+    written(lake, orders)
+    after = split(lake, toy, "b2")
+    assert after.parts["train"].positives == before.parts["train"].positives
+    assert after.split_id != before.split_id
+
+
 def test_a_part_is_read_again_as_it_was_after_rows_have_come_and_gone(lake: Lake, toy: ProductSpec) -> None:
     orders = months("b1", "b2")
     written(lake, orders)
