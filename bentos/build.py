@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -162,24 +163,10 @@ def _build(settings: Settings, tag: str, packed: Mapping[str, bytes], target: Pa
     product, _, version = tag.partition(":")
     staging = settings.bentos / "staging" / product
     shutil.rmtree(staging, ignore_errors=True)
-    context = staging / "context"
-    build = {"bentofile.yaml": json.dumps(build_file(tag), indent=2).encode()}  # JSON is YAML
-    for path, content in {**packed, **build}.items():
-        (context / path).parent.mkdir(parents=True, exist_ok=True)
-        (context / path).write_bytes(content)
     home = staging / "home"
-    # a process of its own: a second build in one process packs the first one's modules
-    done = subprocess.run(
-        [sys.executable, "-m", "bentoml", "build", ".", "--version", version],
-        cwd=context,
-        env={**settings.environment(), "BENTOML_HOME": str(home)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=_BUILD_SECONDS,
-        check=False,
-    )
+    # BentoML refuses to build below a hidden folder, which the default home is
+    with tempfile.TemporaryDirectory(prefix="headrace-bento-") as context:
+        done = _run_build(settings, tag, packed, Path(context), home)
     built = home / "bentos" / product / version
     if done.returncode or not is_whole(built, packed):
         raise HeadraceError(
@@ -195,6 +182,30 @@ def _build(settings: Settings, tag: str, packed: Mapping[str, bytes], target: Pa
     latest.write_text(version)
     latest.replace(target.parent / "latest")
     shutil.rmtree(staging, ignore_errors=True)
+
+
+def _run_build(
+    settings: Settings, tag: str, packed: Mapping[str, bytes], context: Path, home: Path
+) -> subprocess.CompletedProcess[str]:
+    """Lay out the build context and run `bentoml build` there.
+
+    A process of its own: a second build in one process packs the first one's modules.
+    """
+    build = {"bentofile.yaml": json.dumps(build_file(tag), indent=2).encode()}  # JSON is YAML
+    for path, content in {**packed, **build}.items():
+        (context / path).parent.mkdir(parents=True, exist_ok=True)
+        (context / path).write_bytes(content)
+    return subprocess.run(
+        [sys.executable, "-m", "bentoml", "build", ".", "--version", tag.partition(":")[2]],
+        cwd=context,
+        env={**settings.environment(), "BENTOML_HOME": str(home)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=_BUILD_SECONDS,
+        check=False,
+    )
 
 
 def _check_example(manifest: ModelManifest, row: dict[str, Any]) -> None:

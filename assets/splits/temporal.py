@@ -115,11 +115,12 @@ def _test_window(con: duckdb.DuckDBPyConnection, spec: ProductSpec, as_of: str, 
 def _measured(con: duckdb.DuckDBPyConnection, spec: ProductSpec, manifest: SplitManifest, part: Part) -> SplitPart:
     """Count a part and hash its rows, on exactly the rows that `read_part` reads."""
     condition, values = part_condition(spec, manifest, part)
-    hashed = ", ".join(f"features.{quoted(name)}" for name in columns_of(spec))
     label, event = f"labels.{quoted(spec.label.column)}", f"labels.{quoted(spec.time.event)}"
+    hashed = ", ".join([*(f"features.{quoted(name)}" for name in columns_of(spec)), label])
+    # hashed twice: DuckDB joins a row's last column by XOR, so labels that changed places would cancel out
     bounds = manifest.parts[part]
     row = con.execute(
-        f"""select count(*), count(*) filter ({label}), printf('%016x', bit_xor(hash({hashed}, {label})))
+        f"""select count(*), count(*) filter ({label}), printf('%016x', bit_xor(hash(hash({hashed}))))
         from {joined(spec, manifest.data_snapshot)} where {condition}""",
         values,
     ).fetchone() or (0, 0, "")

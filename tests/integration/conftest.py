@@ -1,4 +1,4 @@
-"""Homes whose only product is the toy shop."""
+"""Homes whose only product is the toy shop; hidden folders, as the default home is (BentoML is shy of them)."""
 
 import shutil
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def toy_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Se
     shutil.copy(TOY / "shop.yaml", products)
 
     def make(name: str) -> Settings:
-        return Settings(home=tmp_path_factory.mktemp(name) / "home", products=products, dbt_project=project)
+        return Settings(home=tmp_path_factory.mktemp(name) / ".headrace", products=products, dbt_project=project)
 
     return make
 

@@ -146,6 +146,15 @@ def test_a_champion_that_needs_other_inputs_is_left_out(
     assert {report.role for report in verdict.reports} == {"candidate"}
 
 
+def test_a_champion_newer_than_the_test_batch_is_left_out(
+    toy: ProductSpec, judged: Callable[..., Verdict], manifest_of: Manifests
+) -> None:
+    """In a backtest the champion of today has trained on the rows it would be tested on."""
+    champion = Scorer(manifest_of(as_of="2024-04"), "great")
+    verdict = judged(toy, {"baseline": "share", "lightgbm": "good"}, champion=champion)
+    assert {report.role for report in verdict.reports} == {"candidate"}
+
+
 # --- the gates ------------------------------------------------------------------------------------------------------
 
 
