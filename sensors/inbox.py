@@ -101,21 +101,36 @@ class Request:
     run_key: str
 
 
-def requests_for(arrivals: Mapping[str, str], *, product: str) -> list[Request]:
-    """Runs for newly arrived batches: all but the newest are only loaded, in one run; the newest goes all the way.
+def requests_for(arrivals: Mapping[str, str], *, product: str, known: Sequence[str] = ()) -> list[Request]:
+    """Runs for newly arrived batches: all but the newest are only loaded, neighbours in one run; the newest goes on.
 
     Args:
         arrivals: batch id -> SHA-256 of its file.
+        known: the partitions that there are, in Dagster's order: a run takes neighbours among them.
         product: for the run keys, which are made of content so that a restart or a lost cursor asks nothing twice.
     """
     batches = sorted(arrivals)
     if not batches:
         return []
-    newest, earlier = batches[-1], tuple(batches[:-1])
+    newest = batches[-1]
+    # new partitions are added behind the known ones, in their order
+    order = [*known, *(batch for batch in batches if batch not in known)]
     requests = []
-    if earlier:
-        key = "-".join((product, "load", *(arrivals[batch][:12] for batch in earlier)))
-        requests.append(Request(earlier, with_models=False, run_key=key))
+    for group in neighbours(batches[:-1], order):
+        key = "-".join((product, "load", *(arrivals[batch][:12] for batch in group)))
+        requests.append(Request(tuple(group), with_models=False, run_key=key))
     key = "-".join((product, "journey", arrivals[newest][:24]))
     requests.append(Request((newest,), with_models=True, run_key=key))
     return requests
+
+
+def neighbours(batches: Sequence[str], known: Sequence[str]) -> list[list[str]]:
+    """Group batches that stand next to each other in Dagster's order of partitions: one run can take a range."""
+    places = {batch: place for place, batch in enumerate(known)}
+    groups: list[list[str]] = []
+    for batch in sorted(batches, key=lambda item: places[item]):
+        if groups and places[batch] == places[groups[-1][-1]] + 1:
+            groups[-1].append(batch)
+        else:
+            groups.append([batch])
+    return groups

@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets import ledger
 from assets.definitions import HomeParam, partitions_of
+from assets.naming import partitions_name
 from assets.raw.landing import hash_file, landed_files
 from assets.spec import ProductSpec
 from sensors.inbox import Cursor, Request, look, requests_for
@@ -40,7 +41,8 @@ def build(spec: ProductSpec, *, load_job: Any, journey_job: Any) -> dg.SensorDef
             hash_file=hash_file,
         )
         new = {item.file.batch_id: item.sha256 for item in arrivals if item.file.source == spec.product}
-        requests = requests_for(new, product=spec.product)
+        known_partitions = context.instance.get_dynamic_partitions(partitions_name(spec.product))
+        requests = requests_for(new, product=spec.product, known=known_partitions)
         if not requests:
             names = ", ".join(file.path.name for file in waiting)
             reason = f"waiting until whole: {names}" if names else "no new file"

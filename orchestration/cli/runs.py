@@ -1,7 +1,6 @@
 """Run jobs in this process with their story on the console: what `run` and `demo` share."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from assets.errors import HeadraceError
 from assets.home import Home
@@ -13,6 +12,7 @@ from orchestration.definitions import build_definitions
 from orchestration.instance import end_dead_runs, open_instance, run_job
 from orchestration.jobs import job_name
 from orchestration.status import is_complete, is_loaded
+from sensors.inbox import neighbours
 
 
 class Runner:
@@ -73,20 +73,3 @@ class Runner:
         kind = "train" if is_loaded(self.home, self.spec, batch_id) else "journey"
         self.run(kind, [batch_id], cause=cause, title=batch_id)
         return True
-
-
-def neighbours(batches: Sequence[str], known: Sequence[str]) -> list[list[str]]:
-    """Group batches that stand next to each other in Dagster's order of partitions: one run can take a range."""
-    places = {batch: place for place, batch in enumerate(known)}
-    groups: list[list[str]] = []
-    for batch in sorted(batches, key=lambda item: places[item]):
-        if groups and places[batch] == places[groups[-1][-1]] + 1:
-            groups[-1].append(batch)
-        else:
-            groups.append([batch])
-    return groups
-
-
-def report_paths(home: Home, product: str) -> list[Path]:
-    """All HTML reports of a product, newest batch last."""
-    return sorted((home.settings.reports / product).glob("*/*.html"))

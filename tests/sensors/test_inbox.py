@@ -204,3 +204,9 @@ def test_the_order_of_arrival_changes_no_request(order: Callable[..., list[str]]
     batches = {f"2024-{month:02}": f"{month:064}" for month in range(1, 6)}
     shuffled = {batch: batches[batch] for batch in order(list(batches))}
     assert requests_for(shuffled, product="toy") == requests_for(batches, product="toy")
+
+
+def test_batches_that_are_no_neighbours_are_loaded_by_runs_of_their_own() -> None:
+    """Regression: the range 01 to 03 of partitions that were added as 03, 01 is empty, and nothing was loaded."""
+    found = requests_for({"01": "a" * 64, "03": "b" * 64, "04": "c" * 64}, product="shop", known=["03", "02", "01"])
+    assert [item.batches for item in found] == [("03",), ("01",), ("04",)]

@@ -13,7 +13,7 @@ from assets.raw.ingest import load_file
 from assets.settings import CHECKOUT, Settings
 from assets.spec import SourceSpec
 
-BATCHES, ROWS, BAD = 14, 300, 3
+BATCHES, ROWS, BAD = 20, 200, 3
 SOURCE = SourceSpec(files="(?P<batch>.*)", columns={"id": "BIGINT", "text": "VARCHAR"}, required=("id",))
 
 LOADER = """
@@ -43,10 +43,10 @@ def test_a_loader_killed_at_random_moments_is_finished_by_one_rerun(tmp_path: Pa
     lake = Home(Settings(home=tmp_path / "home")).lake("toy")
     moments = random.Random(20130101)  # noqa: S311 - moments, no secrets
     done = [0]
-    for _ in range(5):
+    for _ in range(4):
         amid = done[-1] + moments.randrange(1, 3)
         first = max(done[-1] - 1, 0)  # one that is there already, then those that are not
-        code = kill_loader(lake, folder, first, f"b{amid:02}", seconds_later=moments.uniform(0, 0.15))
+        code = kill_loader(lake, folder, first, f"b{amid:02}", seconds_later=moments.uniform(0, 0.1))
         assert code == -signal.SIGKILL
         done.append(check_whole_batches(lake))
         assert done[-2] < amid <= done[-1] + 1
