@@ -16,7 +16,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 TELEMETRY_OFF = {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "True", "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
 
 # OpenMP threads that wait by spinning lose their turn on a busy machine: LightGBM took 73 s instead of 7.
-PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+# One thread of BLAS is enough for a linear model, and it gives the same bits on any number of cores.
+PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class Settings(BaseSettings):
