@@ -14,7 +14,7 @@ export BENTOML_DO_NOT_TRACK ?= True
 # uv trusts what the system trusts, as pip does
 export UV_SYSTEM_CERTS ?= 1
 
-.PHONY: help env demo test lint ui bench lock clean
+.PHONY: help env demo test matrix lint ui bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -37,6 +37,9 @@ demo: env ## the main job: a year of real flights, from landed files to a served
 test: env ## the whole test suite
 	$(BIN)/pytest -n 2 --dist loadfile
 
+matrix: env ## `headrace new`, land and run on many data sets, to a live bento or a written refusal (an hour)
+	$(BIN)/pytest -m matrix tests/matrix
+
 lint: env ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,6 +51,8 @@ ui: env ## Dagster's UI on this home
 
 bench: env ## benchmarks, each a ratio against a named rival
 	$(BIN)/python benchmarks/journey.py
+	$(BIN)/python benchmarks/definitions.py
+	$(BIN)/python benchmarks/point_in_time.py
 
 lock: env ## pin requirements.in again (network)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements.in -o requirements.lock

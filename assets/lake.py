@@ -35,6 +35,7 @@ RECORD_TABLES = {
     "builds": LEDGER,
     "splits": LEDGER,
     "models": LEDGER,
+    "trainings": LEDGER,
     "evaluations": LEDGER,
     "blessings": LEDGER,
     "decisions": LEDGER,

@@ -12,6 +12,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from assets.tasks import Task
+
 FORMAT_VERSION = 1
 
 
@@ -47,49 +49,65 @@ class Batch(Record):
 
 
 class SplitPart(Record):
-    """One part of a split: its rows are those of the label table between two event times, in its batches."""
+    """One part of a split: how many rows, what their outcomes are like, and a hash of exactly these rows."""
 
-    rows: int
-    positives: int
-    unlabelled: int = Field(description="rows left out because they have no label, or none known in time")
-    event_from: datetime
-    event_until: datetime = Field(description="exclusive")
-    row_set_hash: str = Field(description="order-free hash of keys, features and labels of this part")
-
-    @property
-    def positive_share(self) -> float:
-        """Share of positive labels."""
-        return self.positives / self.rows if self.rows else 0.0
+    rows: int = 0
+    unlabelled: int = Field(default=0, description="rows left out because they have no label, or none known in time")
+    outcomes: dict[str, float] = Field(
+        default_factory=dict, description="share of each class; of a number `mean` and `deviation`"
+    )
+    event_from: datetime | None = Field(default=None, description="first event; None where rows have no time")
+    event_until: datetime | None = Field(default=None, description="exclusive")
+    row_set_hash: str = Field(default="", description="order-free hash of keys, features and labels of this part")
 
 
 class SplitManifest(Record):
-    """Which rows train, validate and test as of a batch: boundaries and hashes, not copies."""
+    """Which rows train, validate and test as of a batch: a rule with its seed and hashes of what it gave, no copies."""
 
     product: str
     as_of: str
     strategy: str
-    known_until: datetime = Field(description="training uses labels known before this moment only")
+    ratios: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    seed: int = 0
+    options: dict[str, str | int | float | None] = Field(default_factory=dict, description="of the strategy")
+    known_until: datetime | None = Field(
+        default=None, description="training uses labels known before this moment only; None where rows have no time"
+    )
     test_batch: str
     parts: dict[Literal["train", "validation", "test"], SplitPart]
     feature_set_id: str
+    selection: dict[str, Any] = Field(default_factory=dict, description="which features a model may see, by strategy")
     data_snapshot: int = Field(description="DuckLake snapshot from which the rows can be read again as they were")
     warnings: tuple[str, ...] = ()
 
     @property
     def split_id(self) -> str:
-        """Named by its boundaries and row-set hashes; the snapshot number is where to find them, not what they are."""
+        """Named by its rule and row-set hashes; the snapshot number is where to find them, not what they are."""
         return content_hash(self.model_dump(mode="json", exclude={"data_snapshot"}))[:16]
 
 
-class FeatureSchema(Record):
-    """What a model needs to turn a row of inputs into numbers: inputs, expressions, categories."""
+class FittedTransform(Record):
+    """What one fitted transform of the spec has learned from the training rows; its columns are in `columns`."""
 
-    inputs: dict[str, str] = Field(description="input -> number, integer, category or timestamp")
+    name: str
+    kind: str
+    of: str
+    columns: tuple[str, ...] = Field(description="the model columns it makes, in order")
+    data: dict[str, Any] = Field(description="JSON values: terms and weights, counts, median, mean and deviation")
+
+
+class FeatureSchema(Record):
+    """What a model needs to turn a row of inputs into numbers: inputs, expressions, categories, fitted transforms."""
+
+    inputs: dict[str, str] = Field(description="input -> number, integer, boolean, category, timestamp or text")
     required: tuple[str, ...]
     descriptions: dict[str, str]
     row: dict[str, str] = Field(description="row feature -> Polars SQL expression")
+    fitted: tuple[FittedTransform, ...] = ()
     # pairs, not a mapping: their order is the model's, and canonical JSON sorts the keys of mappings
-    columns: tuple[tuple[str, str], ...] = Field(description="(model column, number or category), in order")
+    columns: tuple[tuple[str, str], ...] = Field(
+        description="(model column, number or category), in order; only the selected ones"
+    )
     categories: dict[str, tuple[str, ...]] = Field(description="category column -> known values, sorted; code = place")
 
     def can_score(self, columns: Iterable[str]) -> bool:
@@ -101,6 +119,11 @@ class FeatureSchema(Record):
         """Names of the model columns, in order."""
         return [name for name, _ in self.columns]
 
+    @property
+    def fitted_id(self) -> str:
+        """Names definitions and fitted state together: what a row becomes."""
+        return content_hash(self.model_dump(mode="json", exclude={"descriptions"}))[:16]
+
 
 class ModelManifest(Record):
     """One trained model. Its id covers files, features and training data; timings are kept apart."""
@@ -108,19 +131,22 @@ class ModelManifest(Record):
     format_version: int = FORMAT_VERSION
     product: str
     algorithm: str
-    task: str
+    task: Task
     as_of: str
     split_id: str
     training_row_set_hash: str
     data_snapshot: int = Field(description="DuckLake snapshot that the training set can be read from again")
     training_rows: int
     spec_hash: str
-    feature_set_id: str
+    feature_set_id: str = Field(description="of the definitions")
+    fitted_features_id: str = Field(description="of definitions and fitted state; verified before scoring")
     features: FeatureSchema
-    label: str
-    positive_meaning: str
+    label: str = Field(default="", description="name of the outcome; empty for clustering")
+    classes: tuple[str, ...] = Field(default=(), description="multiclass: in the order of the probabilities")
+    positive_meaning: str = Field(default="", description="what the score speaks of, in words")
     decision_threshold: float
-    params: dict[str, Any]
+    params: dict[str, Any] = Field(description="as used, found by search or given")
+    config: dict[str, Any] = Field(default_factory=dict, description="the candidate as in the spec")
     seed: int
     versions: dict[str, str]
     files: dict[str, str] = Field(description="file name -> SHA-256")
@@ -131,6 +157,33 @@ class ModelManifest(Record):
         """Algorithm and content hash. The snapshot number is left out: the row-set hash already names the rows."""
         content = self.model_dump(mode="json", exclude={"data_snapshot"})
         return f"{self.algorithm.replace('_', '-')}-{content_hash(content)[:12]}"
+
+
+class Training(Record):
+    """How one training went: timings and history, which don't belong to what the model is."""
+
+    model_id: str
+    algorithm: str
+    as_of: str
+    seconds: dict[str, float] = Field(description="read, search, fit")
+    trials: int = 0
+    history: dict[str, Any] = Field(default_factory=dict)
+
+
+class Notification(Record):
+    """One completed feature batch that was made known, and through which channels."""
+
+    product: str
+    batch_id: str
+    event: Literal["features"]
+    rows: int
+    row_set_hash: str = ""
+    channels: tuple[str, ...] = ()
+
+    @property
+    def notification_id(self) -> str:
+        """One notification per completed batch content."""
+        return content_hash([self.product, self.batch_id, self.event, self.rows, self.row_set_hash])[:16]
 
 
 class Gate(Record):
@@ -153,6 +206,9 @@ class EvaluationReport(Record):
     validation: dict[str, float]
     test: dict[str, float]
     slices: dict[str, dict[str, float]] = Field(default_factory=dict)
+    classes: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="class -> precision, recall, f1, rows on the test rows"
+    )
     is_best: bool = False
 
 
@@ -295,7 +351,7 @@ class Alert(Record):
     """Something a person should see."""
 
     product: str
-    kind: Literal["drift", "degradation", "refused_file", "gate"]
+    kind: Literal["drift", "degradation", "refused_file", "gate", "notification"]
     batch_id: str
     cause: str
     message: str

@@ -41,6 +41,12 @@ class Settings(BaseSettings):
     lock_timeout_seconds: float = Field(default=600.0, gt=0, description="how long a writer waits for its turn")
     ui_port: int = Field(default=3000, ge=1, le=65535)
     reports_port: int = Field(default=3001, ge=1, le=65535, description="where `headrace ui` serves the HTML reports")
+    notify_webhook: str = Field(default="", description="address that a completed feature batch is posted to, as JSON")
+    notify_command: str = Field(default="", description="command that is given it on standard input; run without a shell")
+    notify_email: str = Field(default="", description="receiver of an e-mail about it")
+    notify_email_from: str = "headrace@localhost"
+    notify_smtp_host: str = "localhost"
+    notify_smtp_port: int = Field(default=25, ge=1, le=65535)
 
     def model_post_init(self, _context: object) -> None:
         """Make the home absolute, so that a process started elsewhere means the same folder."""

@@ -7,6 +7,7 @@ and fix. What a stage does with the spec is in the stage's folder.
 import difflib
 import hashlib
 import json
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -16,15 +17,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from assets.errors import HeadraceError
 from assets.naming import IDENTIFIER
+from assets.tasks import BEATS_BASELINE_BY, CLASSIFICATION, PRIMARIES, Task
 
 ColumnType = Literal["BIGINT", "DOUBLE", "VARCHAR", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMPTZ"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=f"^{IDENTIFIER.pattern}$")]
-PrimaryMetric = Literal["roc_auc", "average_precision"]
+Strategy = Literal["temporal", "stratified", "random", "sequential", "group", "time_series_folds", "custom"]
 
 # columns of every raw table, and tables beside those of a product's sources
 _OUR_COLUMNS = {"batch_id", "row_number"}
 _OUR_TABLES = {"quarantine", "labels"}
+# DuckDB's own databases: a product's lake is attached under the product's name
+_DUCKDBS = {"memory", "system", "temp", "main"}
 # Polars gives these parts of a time as 8 or 16 bits
 _NARROW = r"(?:EXTRACT|DATE_PART|QUARTER|MONTH|WEEK|DAY|DAYOFWEEK|DAYOFYEAR|HOUR|MINUTE|SECOND)\s*\("
 _PART_OF_TIME = re.compile(rf"\b{_NARROW}", re.IGNORECASE)
@@ -42,6 +46,7 @@ class SourceSpec(_Part):
     columns: dict[str, ColumnType] = Field(min_length=1, description="column name as in the header -> DuckDB type")
     required: tuple[str, ...] = Field(default=(), description="columns that must not be empty in any row")
     nulls: tuple[str, ...] = Field(default=("",), description="texts that mean no value")
+    optional: bool = Field(default=False, description="of a reference: a batch doesn't wait for it")
     description: str = ""
 
     @field_validator("files")
@@ -84,15 +89,18 @@ class SourceSpec(_Part):
 class TimeSpec(_Part):
     """The times of a row in the feature table."""
 
-    event: Name = Field(description="when the prediction is asked for")
+    event: Name = Field(description="when what is predicted happens, and the prediction is asked for")
     known_at: Name = Field(description="when the newest fact that the row was built from was known")
+    asked_at: Name | None = Field(default=None, description="when the prediction is asked for, if before the event")
 
 
 class LabelSpec(_Part):
     """What is predicted, and when it is known."""
 
-    column: Name = Field(description="boolean column of the label table; null where there is no outcome")
-    known_at: Name = Field(description="column of the label table: when the outcome happened")
+    column: Name = Field(
+        description="column of the label table: boolean, text (multiclass) or number; null: no outcome"
+    )
+    known_at: Name | None = Field(default=None, description="column of the label table: when the outcome happened")
     delay_minutes: float = Field(default=0, ge=0, description="how much later than that the label reaches us")
     outcomes: tuple[Name, ...] = Field(default=(), description="columns known only afterwards: never features")
     description: str = ""
@@ -101,7 +109,7 @@ class LabelSpec(_Part):
 class InputSpec(_Part):
     """One column of the feature table that a request carries."""
 
-    type: Literal["number", "integer", "category", "timestamp"]
+    type: Literal["number", "integer", "boolean", "category", "timestamp", "text"]
     required: bool = False
     description: str = ""
 
@@ -125,46 +133,107 @@ class RowFeatureSpec(_Part):
         return value
 
 
+class FittedSpec(_Part):
+    """One transform fitted on training rows only; what was fitted is saved with the model as data."""
+
+    kind: Literal["text", "frequency", "one_hot", "impute", "scale"]
+    of: Name = Field(description="the input or row feature that it is made of")
+    terms: int = Field(default=50, ge=1, le=500, description="of text and one_hot: at most so many columns")
+    keep: bool = Field(default=False, description="whether the model sees the untransformed column, too")
+
+
+class SelectSpec(_Part):
+    """Which of the features a model sees; chosen on training rows."""
+
+    strategy: Literal["all", "importance", "mutual_information", "names"] = "all"
+    top: int = Field(default=20, ge=1, description="how many, of importance and mutual_information")
+    names: tuple[Name, ...] = ()
+
+
 class FeaturesSpec(_Part):
-    """The one set of features: inputs from the feature table (SQL) and row expressions."""
+    """The one set of features: inputs from the feature table (SQL), row expressions, fitted transforms."""
 
     inputs: dict[Name, InputSpec] = Field(min_length=1)
     row: dict[Name, RowFeatureSpec] = Field(default_factory=dict)
+    fitted: dict[Name, FittedSpec] = Field(default_factory=dict)
     exclude: tuple[Name, ...] = Field(default=(), description="inputs the model does not see itself")
+    select: SelectSpec = SelectSpec()
 
     @model_validator(mode="after")
     def _names(self) -> Self:
-        both = sorted(set(self.inputs) & set(self.row))
+        names = [*self.inputs, *self.row, *self.fitted]
+        both = sorted({name for name in names if names.count(name) > 1})
         if both:
-            raise ValueError(
-                f"{', '.join(both)}: an input and a row feature have the same name; rename the row feature"
-            )
+            raise ValueError(f"{', '.join(both)}: two features have the same name; rename the row or fitted feature")
         if "label" in self.inputs:
             raise ValueError("inputs: label is the name of what is predicted, when both are read; rename the input")
         unknown = sorted(set(self.exclude) - set(self.inputs))
         if unknown:
             raise ValueError(f"exclude names unknown inputs: {', '.join(unknown)}; remove them")
+        lost = sorted({item.of for item in self.fitted.values()} - {*self.inputs, *self.row})
+        if lost:
+            raise ValueError(f"fitted: of names {', '.join(lost)}, which is no input or row feature; correct the name")
+        if self.select.strategy == "names" and not self.select.names:
+            raise ValueError("select: strategy names needs names; list the features to keep")
+        unknown = sorted(set(self.select.names) - {*self.model_columns, *self.fitted})
+        if unknown:
+            raise ValueError(f"select.names: {', '.join(unknown)} is no feature that a model sees; correct the names")
         return self
 
     @property
     def model_columns(self) -> dict[str, str]:
-        """Feature name -> ``number`` or ``category``, in the order a model sees them."""
+        """Feature name -> ``number`` or ``category``, before fitted transforms, in the order a model sees them."""
+        replaced = {item.of for item in self.fitted.values() if not item.keep}
         columns = {
             name: "category" if item.type == "category" else "number"
             for name, item in self.inputs.items()
-            if item.type != "timestamp" and name not in self.exclude
-        }
-        return columns | {name: item.type for name, item in self.row.items()}
+            if item.type not in ("timestamp", "text") and name not in self.exclude
+        } | {name: item.type for name, item in self.row.items()}
+        return {name: kind for name, kind in columns.items() if name not in replaced}
 
 
 class SplitSpec(_Part):
     """How rows become training, validation and test rows."""
 
-    strategy: Literal["temporal"] = "temporal"
-    validation_share: Share = Field(default=0.1, description="newest part of the rows before the test, for early stop")
-    test_share_of_first: Share = Field(default=0.2, description="newest part of the only batch, when there is one")
+    strategy: Strategy = "temporal"
+    ratios: tuple[Share, Share, Share] = Field(
+        default=(0.8, 0.1, 0.1), description="training, validation, test; of temporal only for the first batch"
+    )
+    validation_share: Share = Field(default=0.1, description="temporal: newest part of the rows before the test")
+    test_share_of_first: Share = Field(default=0.2, description="temporal: newest part of the only batch")
+    group: Name | None = Field(default=None, description="group: input or key whose values stay together")
+    folds: int = Field(default=4, ge=2, le=20, description="time_series_folds: how many; the newest is the test")
+    function: str = Field(default="", description="custom: module in assets/splits/custom with `assign`")
     min_train_rows: int = Field(default=100, ge=1)
-    max_balance_gap: Share = Field(default=0.15, description="gap of the positive share between parts that warns")
+    min_test_rows: int = Field(default=1, ge=1, description="fewer rows judge nothing: the batch is refused as a test")
+    max_balance_gap: Share = Field(
+        default=0.15, description="gap of a class's share between parts (of numbers: of means in deviations) that warns"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not math.isclose(sum(self.ratios), 1) or min(self.ratios) <= 0:
+            raise ValueError(f"ratios: {self.ratios} must be three positive shares that add up to 1")
+        if (self.strategy == "group") != (self.group is not None):
+            raise ValueError(
+                "group: strategy group needs it and no other does; name the column whose values stay together"
+            )
+        if (self.strategy == "custom") != bool(self.function):
+            raise ValueError(
+                "function: strategy custom needs it and no other does; name a module of assets/splits/custom"
+            )
+        return self
+
+
+class SearchSpec(_Part):
+    """A search for parameters on the validation rows: seeded, with a budget, resumed where it was stopped."""
+
+    trials: int = Field(default=20, ge=1, le=1000)
+    max_seconds: float = Field(default=0, ge=0, description="no further trial after so long; 0 is no limit")
+    space: dict[str, tuple[int | float | str | bool, ...]] = Field(
+        default_factory=dict,
+        description="parameter -> (low, high) of numbers or the choices; the algorithm's own when empty",
+    )
 
 
 class CandidateSpec(_Part):
@@ -172,28 +241,43 @@ class CandidateSpec(_Part):
 
     algorithm: Name
     params: dict[str, int | float | str | bool] = Field(default_factory=dict)
+    search: SearchSpec | None = Field(default=None, description="search what params doesn't fix")
+    resample: Literal["none", "over", "under", "smote"] = Field(default="none", description="of training rows only")
+    class_weight: Literal["none", "balanced"] = "none"
+    monotone: dict[Name, Literal[-1, 1]] = Field(
+        default_factory=dict, description="feature -> 1: the score never falls with it, -1: never rises"
+    )
 
 
 class SlicesGate(_Part):
     """A floor under the worst slice."""
 
     by: tuple[Name, ...] = ()
-    min_metric: Share = 0.5
+    min_metric: float = Field(default=0.5, description="of the primary metric; a ceiling where less is better")
     min_rows: int = Field(default=500, ge=1)
 
 
 class GatesSpec(_Part):
     """The thresholds that decide. Each is a check in the UI with what was observed."""
 
-    primary: PrimaryMetric = "roc_auc"
+    primary: str = Field(default="", description="the metric that decides; by task when empty")
     max_quarantined_share: Share = 0.01
     max_duplicate_share: Share = 0.01
     max_null_share: Share = Field(default=0.5, description="of a feature in a batch")
     max_single_feature_auc: Share = Field(default=0.85, description="a feature that alone predicts better is a leak")
+    max_single_feature_correlation: Share = Field(
+        default=0.98, description="the same where the outcome is a number: Spearman's, of magnitudes"
+    )
+    max_joint_auc: Share = Field(default=0.995, description="a small model of all features that is better is a leak")
+    max_joint_r2: Share = Field(default=0.999, description="the same where the outcome is a number")
     max_feature_psi: float = Field(default=0.25, gt=0, description="against the last training set (warns)")
-    beats_baseline_by: Share = 0.05
+    beats_baseline_by: float = Field(
+        default=0.0, ge=0, description="in the primary metric's unit; by task when left out"
+    )
     max_calibration_error: Share = 0.1
-    positive_share: tuple[Share, Share] = Field(default=(0.001, 0.999), description="of predicted classes")
+    positive_share: tuple[Share, Share] = Field(
+        default=(0.001, 0.999), description="binary: of rows predicted positive"
+    )
     slices: SlicesGate = SlicesGate()
     min_improvement: float = Field(default=0.0, description="of the primary metric over the champion's, same rows")
     max_latency_p99_ms: float = Field(default=100.0, gt=0)
@@ -207,7 +291,9 @@ class MonitoringSpec(_Part):
     drift_share: Share = Field(default=0.5, description="share of drifted columns from which the batch drifted")
     prediction_psi: float = Field(default=0.2, gt=0, description="of the score distribution; enough alone")
     persist_batches: int = Field(default=2, ge=1, description="drifted batches in a row that ask for retraining")
-    max_metric_drop: Share = Field(default=0.05, description="primary metric below the champion's test that alerts")
+    max_metric_drop: float = Field(
+        default=0.05, ge=0, description="how much worse than on the champion's own test alerts; of errors a share of it"
+    )
     report_rows: int = Field(default=5_000, ge=100, description="sample behind Evidently's pictures")
     report_columns: int = Field(default=8, ge=1, description="columns in its report: those that moved most")
 
@@ -226,12 +312,12 @@ class ProductSpec(_Part):
     title: str
     description: str
     owner: str = Field(pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+)$")
-    task: Literal["binary"]
+    task: Task
     source: SourceSpec
     references: dict[Name, SourceSpec] = Field(default_factory=dict)
     key: tuple[Name, ...] = Field(min_length=1, description="columns of the feature table that name a row")
-    time: TimeSpec
-    label: LabelSpec
+    time: TimeSpec | None = Field(default=None, description="left out where rows have no time")
+    label: LabelSpec | None = Field(default=None, description="left out for clustering alone")
     features: FeaturesSpec
     split: SplitSpec = SplitSpec()
     candidates: tuple[CandidateSpec, ...] = Field(min_length=2)
@@ -241,34 +327,86 @@ class ProductSpec(_Part):
     monitoring: MonitoringSpec = MonitoringSpec()
     retrain: RetrainSpec = RetrainSpec()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_of_task(cls, data: Any) -> Any:
+        """Fill in what depends on the task, so that everyone reads one value."""
+        if not isinstance(data, dict) or data.get("task") not in PRIMARIES:
+            return data
+        gates = data.get("gates", {})
+        if isinstance(gates, dict):
+            defaults = {"primary": PRIMARIES[data["task"]][0], "beats_baseline_by": BEATS_BASELINE_BY[data["task"]]}
+            data = {**data, "gates": {**defaults, **gates}}
+        return data
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.source.has_batch:
             raise ValueError(
                 "source.files has no group named batch; write for example 'flights_(?P<batch>\\d{4})\\.csv'"
             )
+        if self.product in _DUCKDBS:
+            raise ValueError(f"product: {self.product} is a database of DuckDB's own; choose another name")
         if self.product in self.references:
             raise ValueError(f"references.{self.product}: the name is the product's own; rename the reference")
         taken = sorted(_OUR_TABLES & set(self.sources))
         if taken:
             raise ValueError(f"{', '.join(taken)}: the lake has a table of that name; rename product or reference")
-        leaks = sorted(set(self.features.inputs) & {*self.label.outcomes, self.label.column, self.label.known_at})
+        if self.gates.primary not in PRIMARIES[self.task]:
+            known = ", ".join(PRIMARIES[self.task])
+            raise ValueError(f"gates.primary: {self.gates.primary} is no metric of {self.task}; choose one of {known}")
+        self._check_label()
+        self._check_candidates()
+        unknown = sorted(set(self.gates.slices.by) - set(self.features.inputs))
+        if unknown:
+            raise ValueError(f"gates.slices.by: {', '.join(unknown)} is no input; name categories of features.inputs")
+        return self
+
+    def _check_label(self) -> None:
+        """Label and time fit the task and the split."""
+        if (self.label is None) != (self.task == "clustering"):
+            raise ValueError("label: every task but clustering has one; add it, or remove it from a clustering")
+        needs_time = self.task == "forecast" or self.split.strategy in ("temporal", "time_series_folds")
+        if needs_time and self.time is None:
+            raise ValueError(
+                f"time: {self.task} with split {self.split.strategy} needs it; add it or choose another strategy"
+            )
+        if self.split.strategy == "stratified" and self.task == "clustering":
+            raise ValueError("split.strategy: without a label nothing can be stratified; choose random")
+        if self.label is None:
+            return
+        if self.time is None and self.label.known_at is not None:
+            raise ValueError("label.known_at: without time nothing is known later; remove it")
+        leaks = sorted(set(self.features.inputs) & {*self.label.outcomes, self.label.column, self.label.known_at or ""})
         if leaks:
             raise ValueError(
                 f"features.inputs: {', '.join(leaks)} is known only after the event (label); remove it from the inputs"
             )
+
+    def _check_candidates(self) -> None:
+        """Each algorithm once, the baseline among them, options where they mean something."""
         names = [candidate.algorithm for candidate in self.candidates]
         if len(set(names)) < len(names) or "baseline" not in names:
             raise ValueError("candidates: each algorithm once, `baseline` among them; every model is held against it")
-        unknown = sorted(set(self.gates.slices.by) - set(self.features.model_columns))
-        if unknown:
-            raise ValueError(f"gates.slices.by: {', '.join(unknown)} is no feature; name categories of features")
-        return self
+        lacking = [name for name in ("seasonal_naive", "last_value") if self.task == "forecast" and name not in names]
+        if lacking:
+            raise ValueError(f"candidates: a forecast is held against {' and '.join(lacking)}, too; add them")
+        for candidate in self.candidates:
+            weighted = candidate.resample != "none" or candidate.class_weight != "none"
+            if weighted and self.task not in CLASSIFICATION:
+                raise ValueError(f"candidates.{candidate.algorithm}: {self.task} has no classes to balance; remove it")
 
     @property
     def sources(self) -> dict[str, SourceSpec]:
         """All sources by name, the product's own first (it has the product's name)."""
         return {self.product: self.source, **self.references}
+
+    @property
+    def wants_label(self) -> LabelSpec:
+        """The label of a task that has one."""
+        if self.label is None:
+            raise ValueError(f"{self.product} is a {self.task}: it has no label")
+        return self.label
 
     @property
     def spec_hash(self) -> str:

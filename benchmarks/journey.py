@@ -293,7 +293,7 @@ def bare_plan(spec: ProductSpec, settings: Settings, deliveries: Path, work: Pat
         "threads": settings.threads,
         "seed": spec.seed,
         "validation_share": spec.split.validation_share,
-        "label_delay_minutes": spec.label.delay_minutes,
+        "label_delay_minutes": spec.wants_label.delay_minutes,
         "threshold": spec.decision_threshold,
         "min_improvement": spec.gates.min_improvement,
         "lightgbm": merged(lightgbm.DEFAULTS, params["lightgbm"], name="lightgbm"),

@@ -37,6 +37,7 @@ PACKED_CODE = (
     "assets/features/row.py",
     "assets/model_store.py",
     "assets/records.py",
+    "assets/tasks.py",
     "bentos/__init__.py",
     "bentos/front_door.py",
     "bentos/schemas.py",

@@ -3,18 +3,21 @@
 from dataclasses import dataclass
 
 import duckdb
+import polars as pl
 
 from assets import ledger
 from assets.candidates.predictor import load_predictor
 from assets.errors import HeadraceError
 from assets.features.current import current_feature_set_id
 from assets.features.read import batch_inputs, require_split
+from assets.features.row import RowEncoder
 from assets.home import Home
 from assets.live import flip_live, read_live
 from assets.promotion.decision import require_blessing
 from assets.records import Blessing, Decision, Gate, LivePointer, SplitManifest
 from assets.spec import ProductSpec
 from bentos.build import build_bento
+from bentos.schemas import MAX_LENGTHS
 from bentos.smoke import SmokeReport, ask_bento
 
 
@@ -74,12 +77,11 @@ def _build_and_ask(
     folder = home.models(spec.product) / decision.model_id
     predictor = load_predictor(folder, threads=home.settings.threads)
     inputs = batch_inputs(home.lake(spec.product), spec, split.test_batch)
-    chosen = inputs.sample(min(spec.gates.smoke_rows, inputs.height), seed=spec.seed, shuffle=False)
-    names = list(spec.features.inputs)
-    rows = chosen.select(names).to_dicts()
+    chosen = askable(predictor.encoder, inputs, spec, as_of=decision.as_of)
+    rows = chosen.to_dicts()
     complete = [row for row in rows if all(value is not None for value in row.values())]
     tag = build_bento(home.settings, folder, (complete or rows)[0], product=spec.product, as_of=decision.as_of)
-    report = ask_bento(home.settings, tag, rows, predictor.probabilities(chosen))
+    report = ask_bento(home.settings, tag, rows, predictor.scores(chosen))
     if report.model_id != decision.model_id:
         raise HeadraceError(
             "the bento answers with another model",
@@ -100,6 +102,28 @@ def _build_and_ask(
         latency_p99_ms=report.latency_p99_ms,
     )
     return tag, gates(spec, report), pointer
+
+
+def askable(encoder: RowEncoder, inputs: pl.DataFrame, spec: ProductSpec, *, as_of: str) -> pl.DataFrame:
+    """A seeded sample of rows that a client could send: inputs in their types, required ones there, no overlong text.
+
+    Raises:
+        HeadraceError: no row is like that.
+    """
+    typed = encoder.typed(inputs)
+    kinds, required = encoder.schema.inputs, encoder.schema.required
+    short = [pl.col(n).str.len_chars().fill_null(0) <= MAX_LENGTHS[k] for n, k in kinds.items() if k in MAX_LENGTHS]
+    fit = typed.filter(pl.lit(value=True), *short, *(pl.col(name).is_not_null() for name in required))
+    if fit.is_empty():
+        raise HeadraceError(
+            "no row of the newest batch is one that a client could send",
+            product=spec.product,
+            where=as_of,
+            expected=f"required inputs ({', '.join(required) or 'none'}) filled, texts within {MAX_LENGTHS} characters",
+            found=f"none of {typed.height} rows",
+            fix="make inputs that may be missing optional (required: false), or repair the feature table",
+        )
+    return fit.sample(min(spec.gates.smoke_rows, fit.height), seed=spec.seed, shuffle=False)
 
 
 def gates(spec: ProductSpec, report: SmokeReport) -> tuple[Gate, ...]:

@@ -13,15 +13,27 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 from pydantic_core import from_json
 
 from assets.records import ModelManifest, Record
+from assets.tasks import Scores, Task, predicted_classes
 
 MAX_ROWS = 5_000
-MAX_TEXT_LENGTH = 200
+MAX_LENGTHS = {"category": 200, "text": 5_000}  # characters
 _INT64 = 2**63
+_SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+_ROUNDING = 1e-6
 _NAMED_AT_MOST = 10  # fields named in one answer: it stays readable, and small whatever was sent
 _SHOWN_LENGTH = 80  # of a name that a client made up
 _PLAIN_TIME = "a local time without a time zone, for example 2013-01-05T14:30:00"
@@ -43,20 +55,40 @@ class WireTypes:
     response: type[BaseModel]
     prediction: type[BaseModel]
     inputs: Mapping[str, str]
+    task: Task
     label: str
+    classes: tuple[str, ...]
 
-    def answer(self, serving: Serving, probabilities: NDArray[np.float64], *, threshold: float) -> BaseModel:
-        """The response to rows whose positive class has these probabilities, shape (rows,), all finite."""
+    def answer(self, serving: Serving, scores: Scores, *, threshold: float) -> BaseModel:
+        """The response to rows with these scores, all finite, in the shape that `assets.tasks` says of the task."""
+        head: dict[str, Any] = serving.model_dump()
+        if self.task == "binary":
+            head["threshold"] = threshold
         return self.response(
-            product=serving.product,
-            model_id=serving.model_id,
-            as_of=serving.as_of,
-            threshold=threshold,
-            predictions=[
-                self.prediction(**{"probability": probability, self.label: probability >= threshold})
-                for probability in probabilities.tolist()
-            ],
+            **head, predictions=[self.prediction(**fields) for fields in self._predictions(scores, threshold)]
         )
+
+    def _predictions(self, scores: Scores, threshold: float) -> list[dict[str, Any]]:
+        values = scores.tolist()
+        if self.task == "binary":
+            return [{"probability": value, self.label: value >= threshold} for value in values]
+        if self.task == "multiclass":
+            places = predicted_classes(self.task, scores, threshold).tolist()
+            return [
+                {self.label: self.classes[place], "probabilities": dict(zip(self.classes, row, strict=True))}
+                for place, row in zip(places, values, strict=True)
+            ]
+        if self.task == "clustering":
+            places = predicted_classes(self.task, scores, threshold).tolist()
+            return [{"cluster": place, "scores": row} for place, row in zip(places, values, strict=True)]
+        return [{self.label: value} for value in values]
+
+    def scores_of(self, predictions: Iterable[Mapping[str, Any]]) -> list[Any]:
+        """The scores in an answer's predictions, one item a row: the way back of `answer`."""
+        if self.task == "multiclass":
+            return [[item["probabilities"][name] for name in self.classes] for item in predictions]
+        field = {"binary": "probability", "clustering": "scores"}.get(self.task, self.label)
+        return [item[field] for item in predictions]
 
 
 @dataclass(frozen=True)
@@ -99,31 +131,85 @@ def wire_types(manifest: ModelManifest, example: Mapping[str, Any]) -> WireTypes
             Field(description=f"1 to {MAX_ROWS:,} rows"),
         ),
     )
-    # the label keeps its own name, so that an answer reads as what it says
-    label = manifest.label if manifest.label != "probability" else "is_positive"
+    prediction, label = _prediction(manifest)
     answers = ConfigDict(allow_inf_nan=False, protected_namespaces=(), serialize_by_alias=True)
-    prediction = create_model(
-        "Prediction",
-        __config__=answers,
-        probability=(float, Field(ge=0, le=1, description=f"that this is so: {manifest.positive_meaning}")),
-        label_=(
-            bool,
-            Field(alias=label, description=f"{manifest.positive_meaning}: whether probability reaches the threshold"),
-        ),
-    )
+    threshold = (float, Field(description="probability from which the class is positive"))
+    head: dict[str, Any] = {
+        "product": (str, ...),
+        "model_id": (str, Field(description="the model that answered")),
+        "as_of": (str, Field(description="batch that the model was promoted as of")),
+        **({"threshold": threshold} if manifest.task == "binary" else {}),
+    }
     response = create_model(
         "PredictResponse",
         __config__={**answers, "title": "PredictResponse"},
-        product=(str, ...),
-        model_id=(str, Field(description="the model that answered")),
-        as_of=(str, Field(description="batch that the model was promoted as of")),
-        threshold=(float, Field(description="probability from which the class is positive")),
+        **head,
         predictions=(
-            list[prediction],
+            list[prediction],  # type: ignore[valid-type]  # a class made above
             Field(description="one for each row, in the order of the rows"),
         ),
     )
-    return WireTypes(request, response, prediction, features.inputs, label)
+    return WireTypes(request, response, prediction, features.inputs, manifest.task, label, manifest.classes)
+
+
+def meaning_of(manifest: ModelManifest) -> str:
+    """What an answer says, in one sentence without its full stop."""
+    said = manifest.positive_meaning or manifest.label
+    if manifest.task == "binary":
+        return f"{said}: the probability that this is so"
+    if manifest.task == "multiclass":
+        return f"{said}: one of {len(manifest.classes)} classes, with the probability of each"
+    if manifest.task == "clustering":
+        return f"{said + ': ' if said else ''}the cluster that a row belongs to, and its score for each cluster"
+    return f"{said}: the predicted number"
+
+
+def _prediction(manifest: ModelManifest) -> tuple[type[BaseModel], str]:
+    """The type of one prediction, and the field that has the outcome.
+
+    The label keeps its own name, so that an answer reads as what it says.
+    """
+    meaning = manifest.positive_meaning or manifest.label
+    beside = {"binary": "probability", "multiclass": "probabilities"}.get(manifest.task, "")
+    label = manifest.label
+    if label == beside:
+        label = {"binary": "is_positive"}.get(manifest.task, "predicted_class")
+    probability = Annotated[float, AfterValidator(_probability), WithJsonSchema(_SHARE)]
+    fields: dict[str, Any]
+    if manifest.task == "binary":
+        fields = {
+            "probability": (probability, Field(description=f"that this is so: {meaning}")),
+            "label_": (bool, Field(alias=label, description=f"{meaning}: whether probability reaches the threshold")),
+        }
+    elif manifest.task == "multiclass":
+        each: dict[str, Any] = {
+            "properties": dict.fromkeys(manifest.classes, _SHARE),
+            "required": list(manifest.classes),
+            "additionalProperties": False,
+        }
+        fields = {
+            "label_": (str, Field(alias=label, description=f"{meaning}: the most probable class")),
+            "probabilities": (
+                dict[str, probability],
+                Field(description="class -> probability", json_schema_extra=each),
+            ),
+        }
+    elif manifest.task == "clustering":
+        fields = {
+            "cluster": (int, Field(ge=0, description="the row's cluster: the one with the largest score, from 0")),
+            "scores": (list[float], Field(description="one for each cluster; the larger, the nearer")),
+        }
+    else:
+        fields = {"label_": (float, Field(alias=label, description=meaning))}
+    config = ConfigDict(allow_inf_nan=False, protected_namespaces=(), serialize_by_alias=True)
+    return create_model("Prediction", __config__=config, **fields), label
+
+
+def _probability(value: float) -> float:
+    """A float32 sum of ten trees' tenths is 1.0000001, which is a probability; what is further out is none."""
+    if not -_ROUNDING <= value <= 1 + _ROUNDING:
+        raise ValueError("not a probability")
+    return value
 
 
 def check_request(types: WireTypes, body: bytes) -> None:
@@ -172,7 +258,9 @@ def _field(name: str, kind: str, description: str, *, is_required: bool) -> tupl
     types: dict[str, Any] = {
         "number": float,
         "integer": Annotated[int, Field(ge=-_INT64, le=_INT64 - 1)],
-        "category": Annotated[str, Field(max_length=MAX_TEXT_LENGTH)],
+        "boolean": bool,
+        "category": Annotated[str, Field(max_length=MAX_LENGTHS["category"])],
+        "text": Annotated[str, Field(max_length=MAX_LENGTHS["text"])],
         "timestamp": Annotated[datetime, BeforeValidator(_plain_time)],
     }
     if kind == "timestamp":

@@ -11,12 +11,12 @@ from typing import Any
 
 import bentoml
 import numpy as np
-from numpy.typing import NDArray
 from starlette.responses import Response
 
 from assets.model_store import read_model
+from assets.tasks import Scores
 from bentos.front_door import PREDICT, FrontDoor, problem_response
-from bentos.schemas import Problem, Serving, rows_of, wire_types
+from bentos.schemas import Problem, Serving, meaning_of, rows_of, wire_types
 
 PACKED = Path(__file__).resolve().parent.parent
 
@@ -25,7 +25,7 @@ _serving = Serving.model_validate_json((PACKED / "serving.json").read_bytes())
 # Verified here, so that a damaged bento ends `bentoml serve` at once instead of its workers again and again.
 _manifest, _files = read_model(PACKED / "model" / _serving.model_id)
 _types = wire_types(_manifest, _example)
-_DESCRIPTION = f"""{_manifest.positive_meaning}: probability by model {_manifest.model_id}, as of {_serving.as_of}.
+_DESCRIPTION = f"""{meaning_of(_manifest)}; by model {_manifest.model_id}, as of {_serving.as_of}.
 
 Refusals name the field: 400 for a wrong or unknown field, 408 for a body that takes longer than 10 s, 413 for more
 than 8 MiB, 415 for anything but JSON, 422 for rows so extreme that the model has no finite answer, 429 while 16
@@ -57,20 +57,20 @@ class Predictions:
         self._predictor = Predictor(_manifest, _files[_manifest.model_file])
         # ready means it has answered: the first row costs far more than the next
         example: Any = _types.request.model_validate_json(json.dumps({"rows": [_example]}))
-        self._probabilities(rows_of(example.rows))
+        self._scores(rows_of(example.rows))
 
     @bentoml.api(route=PREDICT, input_spec=_types.request, output_spec=_types.response)  # type: ignore[untyped-decorator]
     def predict(self, rows: list[Any]) -> Any:
-        """Score rows: the probability of the positive class for each, in the order they were sent."""
+        """Score rows: what the model says of each, in the order they were sent."""
         values = rows_of(rows)
         try:
-            probabilities = self._probabilities(values)
+            scores = self._scores(values)
         except UnscorableError:
             return self._first_unscorable(values)
-        return _types.answer(_serving, probabilities, threshold=_manifest.decision_threshold)
+        return _types.answer(_serving, scores, threshold=_manifest.decision_threshold)
 
-    def _probabilities(self, rows: list[dict[str, Any]]) -> NDArray[np.float64]:
-        """Probability of each row, shape (rows,), each finite.
+    def _scores(self, rows: list[dict[str, Any]]) -> Scores:
+        """Scores of the rows, in the shape of the model's task, each finite.
 
         Raises:
             UnscorableError: a row's features can't be computed, or the model's answer to one isn't finite.
@@ -78,12 +78,12 @@ class Predictions:
         from polars.exceptions import PanicException, PolarsError
 
         try:
-            probabilities = self._predictor.probabilities_of_rows(rows)
+            scores = self._predictor.scores_of_rows(rows)
         except (PolarsError, PanicException) as error:
             raise UnscorableError(str(error)) from error
-        if not np.isfinite(probabilities).all():
+        if not np.isfinite(scores).all():
             raise UnscorableError("the model's answer is not a finite number")
-        return probabilities
+        return scores
 
     def _first_unscorable(self, rows: list[dict[str, Any]]) -> Response:
         """The refusal that names the first row without an answer, found by halving."""
@@ -91,7 +91,7 @@ class Predictions:
         while end - start > 1:
             middle = (start + end) // 2
             try:
-                self._probabilities(rows[start:middle])
+                self._scores(rows[start:middle])
                 start = middle
             except UnscorableError:
                 end = middle
@@ -100,5 +100,5 @@ class Predictions:
 
 
 Predictions.add_asgi_middleware(  # type: ignore[attr-defined]  # the decorator made a bentoml.Service of the class
-    FrontDoor, types=_types, serving=_serving, meaning=_manifest.positive_meaning
+    FrontDoor, types=_types, serving=_serving, meaning=meaning_of(_manifest)
 )

@@ -19,15 +19,15 @@ from typing import IO, Any
 
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 from pydantic import Field
 
 from assets.errors import HeadraceError
 from assets.model_store import read_model
 from assets.records import Record
 from assets.settings import Settings
+from assets.tasks import Scores
 from bentos.build import bento_path, model_id_of
-from bentos.schemas import json_row
+from bentos.schemas import WireTypes, json_row, wire_types
 
 LOOPBACK = "127.0.0.1"
 _ROWS_PER_REQUEST = 1_000
@@ -60,7 +60,7 @@ def ask_bento(
     settings: Settings,
     tag: str,
     rows: Sequence[Mapping[str, Any]],
-    offline: NDArray[np.float64],
+    offline: Scores,
     *,
     startup_timeout_s: float = 60.0,
     latency_requests: int = 100,
@@ -71,7 +71,7 @@ def ask_bento(
         settings: say where bentos are kept.
         tag: a built bento.
         rows: feature rows, input -> value; other columns are left out.
-        offline: probabilities of these rows, shape (rows,), float64, scored without the service.
+        offline: scores of these rows, scored without the service, in the shape of the model's task.
         startup_timeout_s: seconds until it must be ready.
         latency_requests: how many requests with one row are timed; each answer is compared as well.
 
@@ -81,14 +81,15 @@ def ask_bento(
     expected = model_id_of(tag)
     manifest, _ = read_model(bento_path(settings, tag) / "src" / "model" / expected)
     sent = [json_row(row, manifest.features.inputs) for row in rows]
+    types = wire_types(manifest, {})
     if not sent or len(sent) != len(offline):
         raise HeadraceError(
             "a bento is asked for at least one row, each with its offline score", where=tag,
             found=f"{len(sent)} rows, {len(offline)} scores", fix="score exactly the rows that are sent",
         )  # fmt: skip
     with running(settings, tag, startup_timeout_s=startup_timeout_s) as server:
-        together = _in_parts(server, tag, sent)
-        places, alone, latencies_ms = _one_by_one(server, tag, sent, latency_requests)
+        together = _in_parts(server, tag, types, sent)
+        places, alone, latencies_ms = _one_by_one(server, tag, types, sent, latency_requests)
         bad_status, _ = server.post({"rows": [{**sent[0], "no_such_input": 1}]})
     if together.model_ids != {expected}:
         raise HeadraceError(
@@ -96,7 +97,14 @@ def ask_bento(
             found=", ".join(sorted(together.model_ids)), fix="build the bento again",
         )  # fmt: skip
     asked = np.concatenate([np.arange(len(sent)), places])
-    differences = np.abs(np.concatenate([together.probabilities, alone]) - offline[asked])
+    answered = np.concatenate([together.scores, alone])
+    if answered.shape != offline[asked].shape:
+        raise HeadraceError(
+            "the bento answers with scores of another shape than the model's", where=tag,
+            expected=str(offline.shape[1:]), found=str(answered.shape[1:]), fix="build the bento again",
+        )  # fmt: skip
+    # the largest of a row; answers hold no NaN (JSON has none), and one offline is a difference
+    differences = np.abs(answered - offline[asked]).reshape(len(asked), -1).max(axis=1)
     return SmokeReport(
         tag=tag,
         model_id=expected,
@@ -184,11 +192,12 @@ def running(settings: Settings, tag: str, *, startup_timeout_s: float) -> Iterat
 
 
 class _Answers:
-    """Probabilities in the order they were asked for, and the models that gave them."""
+    """Scores in the order they were asked for, and the models that gave them."""
 
-    def __init__(self) -> None:
+    def __init__(self, types: WireTypes) -> None:
         self.model_ids: set[str] = set()
-        self._parts: list[float] = []
+        self._types = types
+        self._parts: list[Any] = []
 
     def add(self, tag: str, status: int, answer: Any) -> None:
         if status != _OK:
@@ -197,35 +206,35 @@ class _Answers:
                 fix="the rows are the feature table's: compare the field it names with the product's spec",
             )  # fmt: skip
         self.model_ids.add(answer["model_id"])
-        self._parts += [prediction["probability"] for prediction in answer["predictions"]]
+        self._parts += self._types.scores_of(answer["predictions"])
 
     @property
-    def probabilities(self) -> NDArray[np.float64]:
+    def scores(self) -> Scores:
         return np.array(self._parts, dtype=np.float64)
 
 
-def _in_parts(server: Server, tag: str, rows: Sequence[dict[str, Any]]) -> _Answers:
-    answers = _Answers()
+def _in_parts(server: Server, tag: str, types: WireTypes, rows: Sequence[dict[str, Any]]) -> _Answers:
+    answers = _Answers(types)
     for start in range(0, len(rows), _ROWS_PER_REQUEST):
         answers.add(tag, *server.post({"rows": rows[start : start + _ROWS_PER_REQUEST]}))
     return answers
 
 
 def _one_by_one(
-    server: Server, tag: str, rows: Sequence[dict[str, Any]], requests: int
-) -> tuple[list[int], NDArray[np.float64], list[float]]:
-    """Places of the rows asked for, their probabilities, and milliseconds each took; first some to warm up."""
+    server: Server, tag: str, types: WireTypes, rows: Sequence[dict[str, Any]], requests: int
+) -> tuple[list[int], Scores, list[float]]:
+    """Places of the rows asked for, their scores, and milliseconds each took; first some to warm up."""
     places = list(itertools.islice(itertools.cycle(range(len(rows))), max(requests, 1)))
     for place in places[:_WARM_UP_REQUESTS]:
         server.post({"rows": [rows[place]]})
-    answers = _Answers()
+    answers = _Answers(types)
     latencies_ms = []
     for place in places:
         asked = time.perf_counter()
         status, answer = server.post({"rows": [rows[place]]})
         latencies_ms.append((time.perf_counter() - asked) * 1e3)
         answers.add(tag, status, answer)
-    return places, answers.probabilities, latencies_ms
+    return places, answers.scores, latencies_ms
 
 
 def _await_ready(process: "subprocess.Popen[bytes]", tag: str, port: int, log: IO[bytes], *, deadline: float) -> None:

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from assets.cleaned.dbt import ensure_manifest
-from assets.home import Home
+from assets.cleaned.dbt import manifest_of
 from assets.settings import Settings, prepare_process
 from assets.spec import ProductSpec, load_specs
 from orchestration import resources
@@ -26,9 +25,8 @@ def build_definitions(
     # intended: tables take many batches in one run, models one; a backfill of a whole journey goes batch by batch
     warnings.filterwarnings("ignore", message="Asset job .* varying BackfillPolicies")
     settings = settings or Settings()
-    home = Home(settings)
     specs = load_specs(settings.products) if products is None else products
-    built = [build_product(spec, ensure_manifest(home.lake(name))) for name, spec in specs.items()]
+    built = [build_product(spec, manifest_of(settings, name)) for name, spec in specs.items()]
     shared = dg.Definitions(
         resources=resources.build(settings),
         # processes are expensive: a run is one, and parallelism is several runs

@@ -103,6 +103,7 @@ def run_job(
     batches: Sequence[str],
     cause: str,
     on_event: Callable[[Any], None],
+    tags: Mapping[str, str] | None = None,
 ) -> dg.ExecuteInProcessResult:
     """Run a job here, recorded in the instance like any other run.
 
@@ -114,9 +115,11 @@ def run_job(
         batches: one batch, or several that are neighbours among the partitions (for `load`).
         cause: why, for the run's tags.
         on_event: called with each event log entry as it happens.
+        tags: further tags of the run.
     """
     instance.add_dynamic_partitions(partitions_name(product), list(batches))
-    tags: dict[str, str] = {
+    run_tags: dict[str, str] = {
+        **(tags or {}),
         "headrace/product": product,
         "headrace/cause": cause,
         PROCESS_TAG: process_name(),
@@ -124,7 +127,7 @@ def run_job(
     }
     span: Mapping[str, Any] = {"partition_key": batches[0]}
     if len(batches) > 1:
-        tags |= {RANGE_START: batches[0], RANGE_END: batches[-1]}
+        run_tags |= {RANGE_START: batches[0], RANGE_END: batches[-1]}
         span = {}
     run_id = str(uuid.uuid4())
     instance.add_event_listener(run_id, on_event)
@@ -135,7 +138,7 @@ def run_job(
             instance=instance,
             raise_on_error=False,
             run_id=run_id,
-            tags=tags,
+            tags=run_tags,
             **span,
         )
 

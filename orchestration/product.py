@@ -1,6 +1,6 @@
 """A product's table of contents: its spec becomes the stages of the journey, in order."""
 
-from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -20,12 +20,12 @@ from assets.spec import ProductSpec
 from orchestration import jobs, schedules
 
 
-def build_product(spec: ProductSpec, manifest: Path) -> dg.Definitions:
+def build_product(spec: ProductSpec, manifest: dict[str, Any]) -> dg.Definitions:
     """All definitions of one product.
 
     Args:
         spec: the product.
-        manifest: dbt's manifest, parsed for the product's lake.
+        manifest: the product's part of dbt's manifest.
     """
     made = jobs.build(spec)
     stages = [

@@ -3,7 +3,7 @@
 from typing import Any
 
 from assets import ledger
-from assets.evaluation.judge import BASELINE
+from assets.evaluation.judge import baselines
 from assets.features.current import current_feature_set_id
 from assets.home import Home
 from assets.lake import has_table
@@ -30,12 +30,14 @@ def product_status(home: Home, spec: ProductSpec) -> dict[str, Any]:
     return {
         "product": spec.product,
         "title": spec.title,
+        "task": spec.task,
+        "primary": spec.gates.primary,
         "batches": len(loaded),
         "rows_in": sum(batch.rows_in for batch in loaded),
         "rows_loaded": sum(batch.rows_loaded for batch in loaded),
         "rows_quarantined": sum(batch.rows_quarantined for batch in loaded),
         "refused_files": [_batch(batch) for batch in delivered if batch.status == "REFUSED"],
-        "champion": _champion(live, evaluations),
+        "champion": _champion(spec, live, evaluations),
         "gates": _gates(blessings, live),
         "alerts": [{"at": at.isoformat(), **item.model_dump(mode="json")} for at, item in alerts],
         "live": live.model_dump(mode="json") if live else None,
@@ -97,18 +99,23 @@ def _batch(batch: Batch) -> dict[str, Any]:
     return batch.model_dump(mode="json", exclude={"source"})
 
 
-def _champion(live: LivePointer | None, evaluations: list[EvaluationReport]) -> dict[str, Any] | None:
+def _champion(
+    spec: ProductSpec, live: LivePointer | None, evaluations: list[EvaluationReport]
+) -> dict[str, Any] | None:
+    """The champion's evaluation on its own test rows, beside the best of its baselines."""
     if live is None:
         return None
     own = next(item for item in evaluations if item.model_id == live.model_id and item.role == "candidate")
     baseline = next(
-        (item for item in evaluations if item.split_id == own.split_id and item.algorithm == BASELINE), None
+        iter(baselines((item for item in evaluations if item.split_id == own.split_id), spec.gates.primary)), None
     )
     return {
         "model_id": live.model_id,
         "algorithm": own.algorithm,
         "as_of": live.as_of,
         "metrics": own.test,
+        "classes": own.classes,
+        "baseline": baseline.algorithm if baseline else None,
         "baseline_metrics": baseline.test if baseline else {},
     }
 

@@ -1,6 +1,7 @@
 """The file-arrival sensor: a whole new file becomes a partition and a run in one result."""
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -8,7 +9,7 @@ import dagster as dg
 from assets import ledger
 from assets.definitions import HomeParam, partitions_of
 from assets.naming import partitions_name
-from assets.raw.landing import hash_file, landed_files
+from assets.raw.landing import LandedFile, hash_file, lacking, landed_files
 from assets.spec import ProductSpec
 from sensors.inbox import Cursor, Request, look, requests_for
 
@@ -31,22 +32,27 @@ def build(spec: ProductSpec, *, load_job: Any, journey_job: Any) -> dg.SensorDef
     )
     def new_files(context: dg.SensorEvaluationContext, home: HomeParam) -> dg.SensorResult:
         with home.lake(spec.product).connect() as con:
-            known = {batch.sha256 for batch in ledger.batches(con)}
+            delivered = ledger.batches(con)
+        known = {batch.sha256 for batch in delivered}
+        landed = landed_files(spec, home.landing(spec.product))
         arrivals, waiting, cursor = look(
-            landed_files(spec, home.landing(spec.product)),
+            landed,
             Cursor.parse(context.cursor),
             now_ns=time.time_ns(),
             settle_seconds=SETTLE_SECONDS,
             known_hashes=known,
             hash_file=hash_file,
         )
-        new = {item.file.batch_id: item.sha256 for item in arrivals if item.file.source == spec.product}
+        loaded = {(batch.source, batch.batch_id) for batch in delivered if batch.status == "LOADED"}
+        # a file counts once it is whole: one that is still being copied is nothing to go on
+        there = {(file.source, file.batch_id) for file in landed if file not in waiting}
+        own = [item for item in arrivals if item.file.source == spec.product]
+        lacks = {item.file.batch_id: lacking(spec, item.file.batch_id, there, loaded) for item in own}
+        new = {item.file.batch_id: item.sha256 for item in own if not lacks[item.file.batch_id]}
         known_partitions = context.instance.get_dynamic_partitions(partitions_name(spec.product))
         requests = requests_for(new, product=spec.product, known=known_partitions)
         if not requests:
-            names = ", ".join(file.path.name for file in waiting)
-            reason = f"waiting until whole: {names}" if names else "no new file"
-            return dg.SensorResult(skip_reason=reason, cursor=cursor.model_dump_json())
+            return dg.SensorResult(skip_reason=why_not(waiting, lacks), cursor=cursor.model_dump_json())
         return dg.SensorResult(
             run_requests=[run_request(spec, item, load_job.name, journey_job.name) for item in requests],
             dynamic_partitions_requests=[partitions.build_add_request(sorted(new))],
@@ -54,6 +60,13 @@ def build(spec: ProductSpec, *, load_job: Any, journey_job: Any) -> dg.SensorDef
         )
 
     return new_files
+
+
+def why_not(waiting: Sequence[LandedFile], lacks: Mapping[str, Sequence[str]]) -> str:
+    """Why nothing is asked for: no new file, one that isn't whole, or a batch that lacks another source's file."""
+    names = ", ".join(file.path.name for file in waiting)
+    batches = "; ".join(f"{batch} waits for {', '.join(sources)}" for batch, sources in lacks.items() if sources)
+    return "; ".join(filter(None, [f"waiting until whole: {names}" if names else "", batches])) or "no new file"
 
 
 def run_request(spec: ProductSpec, request: Request, load_job: str, journey_job: str) -> dg.RunRequest:

@@ -1,4 +1,4 @@
-"""Train one candidate on a split: fit by the algorithm's module, save by content.
+"""Train one candidate on a split: prepare the training rows, search parameters, fit, save by content.
 
 What an algorithm does is in `algorithms/`; this module knows none of them by name.
 """
@@ -6,28 +6,42 @@ What an algorithm does is in `algorithms/`; this module knows none of them by na
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assets.candidates.registry import Algorithm
+from assets.candidates.fitting import fit_candidate, prepared
+from assets.candidates.registry import Algorithm, Progress
+from assets.candidates.search import Search, Searched
 from assets.candidates.training_set import TrainingSet
 from assets.model_store import save_model, sha256_of
 from assets.records import ModelManifest, SplitManifest
 from assets.spec import CandidateSpec, ProductSpec
 
-_VERSIONED = ("lightgbm", "scikit-learn", "skl2onnx", "onnxruntime", "polars", "numpy", "duckdb")
+_VERSIONED = (
+    "lightgbm", "scikit-learn", "imbalanced-learn", "optuna", "onnx", "onnxruntime", "polars", "numpy",
+    "duckdb",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A saved candidate and how its training went."""
+    """A saved candidate and how its training went.
+
+    Args:
+        manifest, folder: what was saved, and where.
+        seconds: `search` and `fit`, which includes resampling and writing.
+        trials: finished ones of the search; 0 without one.
+        history: of the fit (rounds, importance, ...) and, of a search, `trials`: a row each with number, value, best
+            and parameters.
+    """
 
     manifest: ModelManifest
     folder: Path
-    seconds: float
-    history: Mapping[str, Any]
+    seconds: Mapping[str, float]
+    trials: int = 0
+    history: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train(
@@ -39,17 +53,28 @@ def train(
     rows: TrainingSet,
     folder: Path,
     threads: int,
-    progress: Callable[[str], None],
+    progress: Progress,
 ) -> Trained:
-    """Fit and save one candidate.
+    """Search where the candidate asks for it, fit and save.
 
-    The same split, spec and versions give the same bytes and so the same model id.
+    The same split, spec and versions give the same bytes and so the same model id. A search that was stopped goes on
+    with the next trial.
 
     Raises:
-        HeadraceError: the algorithm doesn't know a parameter.
+        HeadraceError: the algorithm doesn't know a parameter or an option, or the rows hold one class only.
     """
     started = time.perf_counter()
-    fitted = algorithm.fit(rows, dict(candidate.params), spec.seed, threads, progress)
+    rows = prepared(algorithm, candidate, rows)
+    versions = versions_used()
+    searched = Searched({}, ())
+    if candidate.search is not None:
+        searched = Search(algorithm, candidate, candidate.search, spec, threads, progress).run(
+            rows, folder / ".searches", identity=[split.split_id, rows.schema.fitted_id, versions]
+        )
+    search_seconds = time.perf_counter() - started
+    fitted = fit_candidate(
+        algorithm, candidate, rows, searched.params, seed=spec.seed, threads=threads, progress=progress
+    )
     manifest = ModelManifest(
         product=spec.product,
         algorithm=candidate.algorithm,
@@ -61,16 +86,25 @@ def train(
         training_rows=len(rows.train_labels),
         spec_hash=spec.spec_hash,
         feature_set_id=split.feature_set_id,
+        fitted_features_id=rows.schema.fitted_id,
         features=rows.schema,
-        label=spec.label.column,
-        positive_meaning=spec.label.description or spec.label.column,
+        label=spec.label.column if spec.label else "",
+        classes=rows.classes,
+        positive_meaning=(spec.label.description or spec.label.column) if spec.label else "",
         decision_threshold=spec.decision_threshold,
         params=fitted.params,
+        config=candidate.model_dump(mode="json"),
         seed=spec.seed,
-        versions={name: importlib.metadata.version(name) for name in _VERSIONED}
-        | {"python": platform.python_version()},
+        versions=versions,
         files={fitted.file_name: sha256_of(fitted.content)},
         model_file=fitted.file_name,
     )
     target = save_model(folder, manifest, {fitted.file_name: fitted.content})
-    return Trained(manifest, target, time.perf_counter() - started, fitted.history)
+    seconds = {"search": search_seconds, "fit": time.perf_counter() - started - search_seconds}
+    history = {**fitted.history, "trials": list(searched.trials)} if searched.trials else fitted.history
+    return Trained(manifest, target, seconds, len(searched.trials), history)
+
+
+def versions_used() -> dict[str, str]:
+    """Versions of what decides a model's bytes."""
+    return {name: importlib.metadata.version(name) for name in _VERSIONED} | {"python": platform.python_version()}

@@ -1,7 +1,7 @@
 """Run dbt on a product's lake: profile, manifest, build. The models themselves are in `dbt_project/`.
 
-One invocation builds and tests every model of a product for as many batches as are new. The manifest is parsed when
-the project's files change, never per run or at import.
+One invocation builds and tests every model of a product for as many batches as are new. The project is parsed once for
+all products, when its files change, never per run or at import.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from assets import ledger
 from assets.errors import HeadraceError
 from assets.lake import Lake, write_file_atomically
 from assets.records import Build
-from assets.settings import prepare_process
+from assets.settings import Settings, prepare_process
 
 PROFILE = "headrace"
 
-# (target folder, fingerprint) -> dbt's parsed project: a second build of a process saves 2.5 CPU seconds
+# (folder, fingerprint) -> dbt's parsed project: a second build of a process saves 2.5 CPU seconds
 _PARSED: dict[tuple[Path, str], Any] = {}
 
 
@@ -46,69 +47,109 @@ class NodeResult:
 
 
 def dbt_folder(lake: Lake) -> Path:
-    """Where a product's profile, manifest and parse state are."""
+    """Where a product's profile and dbt's run results are."""
     return lake.folder / "dbt"
 
 
 def profile(lake: Lake) -> dict[str, Any]:
     """The dbt profile of a product's lake: the same attach, extensions and lock-down as `lake.py`."""
-    return {
-        PROFILE: {
-            "target": "lake",
-            "outputs": {
-                "lake": {
-                    "type": "duckdb",
-                    "path": ":memory:",
-                    "database": "lake",
-                    "schema": "cleaned",
-                    "threads": 1,  # DuckDB is parallel inside a statement; two writers of one lake would conflict
-                    "extensions": lake.extension_names(),
-                    "config_options": {
-                        "extension_directory": str(lake.extensions),
-                        "autoinstall_known_extensions": "false",
-                        "autoload_known_extensions": "false",
-                        "threads": str(lake.settings.threads),
-                    },
-                    # read by the project's on-run-start hook: nothing but these can be touched from then on
-                    "external_root": json.dumps(lake.allowed_directories()),
-                    "attach": [
-                        {
-                            "path": f"ducklake:{lake.catalog}",
-                            "alias": "lake",
-                            "is_ducklake": True,
-                            "options": {name.lower(): value for name, value in lake.attach_options().items()},
-                        }
-                    ],
-                }
-            },
-        }
+    target = {
+        "extensions": lake.extension_names(),
+        "config_options": {
+            "extension_directory": str(lake.extensions),
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "threads": str(lake.settings.threads),
+        },
+        # read by the project's on-run-start hook: nothing but these can be touched from then on
+        "external_root": json.dumps(lake.allowed_directories()),
     }
+    options = {name.lower(): value for name, value in lake.attach_options().items()}
+    return _profile(lake.product, f"ducklake:{lake.catalog}", options, target)
 
 
-def fingerprint(project: Path, profile_text: str) -> str:
-    """A hash over every file of the dbt project and the profile: what a parse depends on."""
-    digest = hashlib.sha256(profile_text.encode())
+def _profile(alias: str, path: str, options: dict[str, Any], target: dict[str, Any]) -> dict[str, Any]:
+    lake = {
+        "type": "duckdb",
+        "path": ":memory:",
+        "database": alias,
+        "schema": "cleaned",
+        "threads": 1,  # DuckDB is parallel inside a statement; two writers of one lake would conflict
+        "attach": [{"path": path, "alias": alias, "is_ducklake": True, "options": options}],
+        **target,
+    }
+    return {PROFILE: {"target": "lake", "outputs": {"lake": lake}}}
+
+
+# what parsing needs: one for all products, and nothing is opened
+_PARSE_PROFILE = yaml.safe_dump(_profile("lake", "ducklake:sqlite:none", {}, {"external_root": "[]"}))
+
+
+def fingerprint(project: Path) -> str:
+    """A hash over every file of the dbt project: what a parse depends on."""
+    digest = hashlib.sha256(_PARSE_PROFILE.encode())
     for path in sorted(project.rglob("*")):
         if path.is_file() and path.suffix in {".sql", ".yml", ".yaml", ".csv", ".md"}:
             digest.update(str(path.relative_to(project)).encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
-def ensure_manifest(lake: Lake) -> Path:
-    """The path of the product's manifest, parsed again only when the project or profile has changed."""
-    folder = dbt_folder(lake)
+def ensure_manifest(settings: Settings) -> Path:
+    """The path of the project's manifest, parsed again only when the project has changed."""
+    folder = settings.home / "dbt"
     folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(profile(lake), sort_keys=True)
     manifest, mark = folder / "target" / "manifest.json", folder / "fingerprint"
-    wanted = fingerprint(lake.settings.dbt_project, text)
+    wanted = fingerprint(settings.dbt_project)
+    if manifest.exists() and mark.exists() and mark.read_text() == wanted:
+        return manifest
     with FileLock(folder / "parse.lock", is_singleton=True):
         if manifest.exists() and mark.exists() and mark.read_text() == wanted:
             return manifest
         mark.unlink(missing_ok=True)
-        write_file_atomically(folder / "profiles.yml", text.encode())
-        _PARSED[(folder, wanted)] = _invoke(lake, ["parse"]).result
+        write_file_atomically(folder / "profiles.yml", _PARSE_PROFILE.encode())
+        _PARSED[(folder, wanted)] = _invoke(settings, folder, ["parse"]).result
         write_file_atomically(mark, wanted.encode())
     return manifest
+
+
+def read_manifest(settings: Settings) -> dict[str, Any]:
+    """The project's manifest; read once per process and change."""
+    path = ensure_manifest(settings)
+    return _read_manifest(path, (path.parent.parent / "fingerprint").read_text())
+
+
+@lru_cache(maxsize=1)
+def _read_manifest(path: Path, _fingerprint: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(path.read_bytes())
+    return content
+
+
+def manifest_of(settings: Settings, product: str) -> dict[str, Any]:
+    """The part of the manifest that is a product's, so that many products load in time proportional to their number."""
+    whole = read_manifest(settings)
+    models = {
+        unique_id: node
+        for unique_id, node in whole["nodes"].items()
+        if node["resource_type"] == "model" and node["fqn"][2:3] == [product]
+    }
+    tests = {
+        unique_id: node
+        for unique_id, node in whole["nodes"].items()
+        if node["resource_type"] == "test" and not models.keys().isdisjoint(node["depends_on"]["nodes"])
+    }
+    used = {parent for node in (*models.values(), *tests.values()) for parent in node["depends_on"]["nodes"]}
+    nodes = {**{name: whole["nodes"][name] for name in used if name in whole["nodes"]}, **models, **tests}
+    sources = {unique_id: whole["sources"][unique_id] for unique_id in used if unique_id in whole["sources"]}
+    known = {*nodes, *sources}
+    maps = {
+        name: {
+            unique_id: [other for other in others if other in known]
+            for unique_id, others in whole[name].items()
+            if unique_id in known
+        }
+        for name in ("parent_map", "child_map")
+    }
+    return {**whole, "nodes": nodes, "sources": sources, "macros": {}, **maps}
 
 
 def feature_sql_hash(manifest: dict[str, Any], product: str) -> str:
@@ -116,7 +157,7 @@ def feature_sql_hash(manifest: dict[str, Any], product: str) -> str:
     nodes = sorted(
         (unique_id, node["checksum"]["checksum"])
         for unique_id, node in manifest["nodes"].items()
-        if node["resource_type"] == "model" and product in node["fqn"]
+        if node["resource_type"] == "model" and node["fqn"][2:3] == [product]
     )
     macros = sorted(
         (unique_id, macro["macro_sql"])
@@ -132,14 +173,16 @@ def build(lake: Lake) -> list[NodeResult]:
     Raises:
         HeadraceError: dbt could not run at all (a model's or test's failure is in the results).
     """
-    parsed = _parsed(lake)
-    sql_hash = feature_sql_hash(json.loads(ensure_manifest(lake).read_text()), lake.product)
+    parsed = _parsed(lake.settings)
+    sql_hash = feature_sql_hash(read_manifest(lake.settings), lake.product)
+    folder = dbt_folder(lake)
+    write_file_atomically(folder / "profiles.yml", yaml.safe_dump(profile(lake), sort_keys=True).encode())
     command = ["build", "--select", f"staging.{lake.product}", f"marts.{lake.product}"]
     if _built_with(lake) != sql_hash:
         # incremental models would keep the rows that other SQL made
         command.append("--full-refresh")
     with lake.write_lock():
-        outcome = _invoke(lake, command, parsed)
+        outcome = _invoke(lake.settings, folder, command, parsed)
     results = [
         NodeResult(
             unique_id=item.node.unique_id,
@@ -180,22 +223,22 @@ def _record_build(lake: Lake, sql_hash: str) -> None:
         ledger.append_to_lake(lake, "builds", [(record_id, "", Build(product=lake.product, sql_hash=sql_hash))])
 
 
-def _parsed(lake: Lake) -> Any:
+def _parsed(settings: Settings) -> Any:
     """The project as dbt has parsed it, from this process's memory if it is still that project."""
-    ensure_manifest(lake)
-    key = (dbt_folder(lake), (dbt_folder(lake) / "fingerprint").read_text())
+    folder = ensure_manifest(settings).parent.parent
+    key = (folder, (folder / "fingerprint").read_text())
     if key not in _PARSED:
-        _PARSED[key] = _invoke(lake, ["parse"]).result
+        with FileLock(folder / "parse.lock", is_singleton=True):
+            _PARSED[key] = _invoke(settings, folder, ["parse"]).result
     return _PARSED[key]
 
 
-def _invoke(lake: Lake, command: list[str], manifest: Any = None) -> Any:
+def _invoke(settings: Settings, folder: Path, command: list[str], manifest: Any = None) -> Any:
     """One in-process invocation, silent; connections are closed, so that the lake is free again."""
     prepare_process()
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
-    folder = dbt_folder(lake)
     arguments = [
         "--quiet",
         "--no-use-colors",
@@ -207,7 +250,7 @@ def _invoke(lake: Lake, command: list[str], manifest: Any = None) -> Any:
         str(folder / "logs"),
         *command,
         "--project-dir",
-        str(lake.settings.dbt_project),
+        str(settings.dbt_project),
         "--profiles-dir",
         str(folder),
         "--target-path",
@@ -221,8 +264,7 @@ def _invoke(lake: Lake, command: list[str], manifest: Any = None) -> Any:
     if outcome.exception is not None:
         raise HeadraceError(
             f"dbt {command[0]} failed",
-            product=lake.product,
-            where="dbt_project",
+            where=str(settings.dbt_project),
             found=str(outcome.exception).strip(),
             fix="mend the file that the message names, then run again",
         )

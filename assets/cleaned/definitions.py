@@ -1,8 +1,6 @@
 """The dbt assets of a product: its cleaned and feature tables, built and tested by one invocation."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -37,12 +35,11 @@ class StageTranslator(DagsterDbtTranslator):
         return f"{dbt_resource_props.get('description', '')}\n\n```sql\n{sql}\n```"
 
 
-def build(spec: ProductSpec, manifest: Path) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
+def build(spec: ProductSpec, manifest: dict[str, Any]) -> list[dg.AssetsDefinition | dg.AssetChecksDefinition]:
     """The dbt assets of a product and the cleaned stage's own checks."""
-    content = json.loads(manifest.read_text())
 
     @dbt_assets(
-        manifest=content,
+        manifest=manifest,
         select=f"staging.{spec.product} marts.{spec.product}",
         name=f"{spec.product}__dbt",
         partitions_def=partitions_of(spec),
@@ -57,7 +54,7 @@ def build(spec: ProductSpec, manifest: Path) -> list[dg.AssetsDefinition | dg.As
         with lake.connect() as con:
             yield from _events(
                 results,
-                content,
+                manifest,
                 dbt_tables,
                 describe=lambda node: table_metadata(con, table(node["schema"], node["alias"])),
             )

@@ -3,21 +3,16 @@
 import dagster as dg
 
 from assets.definitions import check_spec, gate_results, key_of
+from assets.evaluation.gates import gates_of
 from assets.evaluation.judge import Verdict
 from assets.spec import ProductSpec
 
 STAGE = "evaluation"
-GATES = {
-    "beats_baseline": "The best candidate beats the baseline on the test rows",
-    "predicts_both_classes": "The best candidate predicts both classes",
-    "worst_slice": "The metric in the worst slice",
-    "calibration": "Predicted probabilities are about what happens",
-}
 
 
 def specs(spec: ProductSpec) -> list[dg.AssetCheckSpec]:
     """One check per gate, blocking: what isn't blessed isn't promoted."""
-    return [check_spec(spec, name, text, STAGE, blocking=True) for name, text in GATES.items()]
+    return [check_spec(spec, name, text, STAGE, blocking=True) for name, text in gates_of(spec).items()]
 
 
 def results(spec: ProductSpec, verdict: Verdict) -> list[dg.AssetCheckResult]:

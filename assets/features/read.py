@@ -20,51 +20,52 @@ Part = Literal["train", "validation", "test"]
 LABELS = "labels"
 
 
+def key_columns(spec: ProductSpec) -> list[str]:
+    """The columns that name a row in the feature and label tables: its key, and the batch it came in."""
+    return list(dict.fromkeys([*spec.key, "batch_id"]))
+
+
 def columns_of(spec: ProductSpec) -> list[str]:
     """Key, batch, event time and inputs: what is read of the feature table."""
-    return list(dict.fromkeys([*spec.key, "batch_id", spec.time.event, *spec.features.inputs]))
+    times = [spec.time.event] if spec.time else []
+    return list(dict.fromkeys([*key_columns(spec), *times, *spec.features.inputs]))
+
+
+def listed(names: list[str] | tuple[str, ...], alias: str = "") -> str:
+    """Column names as SQL, each with the table's alias."""
+    prefix = f"{alias}." if alias else ""
+    return ", ".join(prefix + quoted(name) for name in names)
 
 
 def batch_inputs(lake: Lake, spec: ProductSpec, batch_id: str) -> pl.DataFrame:
     """Keys and inputs of a batch, sorted by key; no label."""
-    columns = ", ".join(quoted(name) for name in columns_of(spec))
-    order = ", ".join(quoted(name) for name in spec.key)
     with lake.connect() as con:
         return con.execute(
-            f"select {columns} from {table(FEATURES, spec.product)} where batch_id = ? order by {order}", [batch_id]
+            f"select {listed(columns_of(spec))} from {table(FEATURES, spec.product)} where batch_id = ? "
+            f"order by {listed(spec.key)}",
+            [batch_id],
         ).pl()
 
 
 def batch_labels(lake: Lake, spec: ProductSpec, batch_id: str) -> pl.DataFrame:
-    """Keys, `label` (null without an outcome) and `label_known_at` of a batch, sorted by key."""
-    keys = ", ".join(quoted(name) for name in spec.key)
+    """Keys, `label` (null without an outcome) and `label_known_at` (null: known with the row), sorted by key."""
+    label = spec.wants_label
     with lake.connect() as con:
         return con.execute(
-            f"select {keys}, {quoted(spec.label.column)} as label, {known_at(spec)} as label_known_at "
-            f"from {table(FEATURES, LABELS)} where batch_id = ? order by {keys}",
+            f"select {listed(key_columns(spec))}, {quoted(label.column)} as label, {known_at(spec)} as label_known_at "
+            f"from {table(FEATURES, LABELS)} where batch_id = ? order by {listed(spec.key)}",
             [batch_id],
         ).pl()
 
 
 def known_at(spec: ProductSpec, alias: str = "") -> str:
-    """SQL for the moment a label reaches us: when it happened plus the label's delay."""
+    """SQL for the moment a label reaches us: when it happened plus the label's delay; null where not declared."""
+    label = spec.wants_label
+    if label.known_at is None:
+        return "null::timestamp"
     prefix = f"{alias}." if alias else ""
-    delay = timedelta(minutes=spec.label.delay_minutes)
-    return f"({prefix}{quoted(spec.label.known_at)} + interval {int(delay.total_seconds())} seconds)"
-
-
-def part_condition(spec: ProductSpec, manifest: SplitManifest, part: Part) -> tuple[str, list[object]]:
-    """SQL condition on label rows (alias `labels`) that selects a part of a split, with its bound values."""
-    bounds = manifest.parts[part]
-    event = f"labels.{quoted(spec.time.event)}"
-    condition = f"labels.{quoted(spec.label.column)} is not null and {event} >= ? and {event} < ?"
-    values: list[object] = [bounds.event_from.replace(tzinfo=None), bounds.event_until.replace(tzinfo=None)]
-    if part == "test":
-        return f"{condition} and labels.batch_id = ?", [*values, manifest.test_batch]
-    return (
-        f"{condition} and labels.batch_id <= ? and {known_at(spec, 'labels')} < ?",
-        [*values, manifest.test_batch, manifest.known_until.replace(tzinfo=None)],
-    )
+    delay = timedelta(minutes=label.delay_minutes)
+    return f"({prefix}{quoted(label.known_at)} + interval {int(delay.total_seconds())} seconds)"
 
 
 def as_it_was(name: str, version: int, alias: str) -> str:
@@ -73,9 +74,11 @@ def as_it_was(name: str, version: int, alias: str) -> str:
 
 
 def joined(spec: ProductSpec, version: int) -> str:
-    """SQL of features joined with labels by key, as of a snapshot."""
-    keys = ", ".join(quoted(name) for name in (*spec.key, "batch_id"))
-    return f"{as_it_was(spec.product, version, 'features')} join {as_it_was(LABELS, version, 'labels')} using ({keys})"
+    """SQL of features joined with labels by key, as of a snapshot; of features alone where there is no label."""
+    features = as_it_was(spec.product, version, "features")
+    if spec.label is None:
+        return features
+    return f"{features} join {as_it_was(LABELS, version, 'labels')} using ({listed(key_columns(spec))})"
 
 
 def require_split(lake: Lake, spec: ProductSpec, as_of: str) -> SplitManifest:
@@ -96,13 +99,39 @@ def require_split(lake: Lake, spec: ProductSpec, as_of: str) -> SplitManifest:
     return split
 
 
-def read_part(con: duckdb.DuckDBPyConnection, spec: ProductSpec, manifest: SplitManifest, part: Part) -> pl.DataFrame:
-    """One part of a split with its `label` as integer, sorted by key: the same rows in the same order every time."""
-    condition, values = part_condition(spec, manifest, part)
-    columns = ", ".join(f"features.{quoted(name)}" for name in columns_of(spec))
-    order = ", ".join(f"features.{quoted(name)}" for name in spec.key)
-    return con.execute(
-        f"select {columns}, labels.{quoted(spec.label.column)}::int as label "
-        f"from {joined(spec, manifest.data_snapshot)} where {condition} order by {order}",
-        values,
-    ).pl()
+def read_part(
+    con: duckdb.DuckDBPyConnection,
+    spec: ProductSpec,
+    manifest: SplitManifest,
+    part: Part,
+    *,
+    with_label: bool = True,
+    with_fold: bool = False,
+) -> pl.DataFrame:
+    """One part of a split with its `label`, sorted by key: the same rows in the same order every time.
+
+    Args:
+        con: a connection to the product's lake.
+        spec: the product.
+        manifest: the split; its rule is applied again to the rows as they were at its snapshot.
+        part: which part.
+        with_label: add `label` as it is in the label table (none for a clustering).
+        with_fold: add `fold` (time_series_folds: 0 the oldest; else null).
+    """
+    from assets.splits.service import assigned
+
+    chosen = assigned(con, spec, manifest).filter(pl.col("part") == part).drop("part")
+    label = f", labels.{quoted(spec.wants_label.column)} as label" if with_label and spec.label else ""
+    fold = ", chosen.fold" if with_fold else ""
+    source = (
+        joined(spec, manifest.data_snapshot) if label else as_it_was(spec.product, manifest.data_snapshot, "features")
+    )
+    con.register("chosen_rows", chosen.to_arrow())
+    try:
+        return con.execute(
+            f"select {listed(columns_of(spec), 'features')}{label}{fold} from {source} "
+            f"join chosen_rows as chosen using ({listed(key_columns(spec))}) "
+            f"order by {listed(spec.key, 'features')}"
+        ).pl()
+    finally:
+        con.unregister("chosen_rows")

@@ -55,14 +55,26 @@ def single_feature_aucs(matrix: NDArray[np.float64], names: list[str], labels: N
         names: column names.
         labels: 0 or 1, shape (rows,).
     """
-    positives = int(labels.sum())
-    negatives = len(labels) - positives
-    if not positives or not negatives:
-        return dict.fromkeys(names, 0.5)
-    ranks = pl.DataFrame(matrix, schema=names).fill_nan(None).fill_null(-np.inf).select(pl.all().rank("average"))
-    sums = ranks.filter(pl.Series(labels.astype(bool))).sum().row(0)
-    aucs = ((total - positives * (positives + 1) / 2) / (positives * negatives) for total in sums)
-    return {name: float(max(auc, 1 - auc)) for name, auc in zip(names, aucs, strict=True)}
+    return dict(zip(names, map(float, class_aucs(matrix, labels[:, None])[0]), strict=True))
+
+
+def class_aucs(matrix: NDArray[np.float64], targets: NDArray[Any]) -> NDArray[np.float64]:
+    """ROC AUC of every column for every target, whichever direction is better, shape (targets, columns).
+
+    Args:
+        matrix: encoded columns, shape (rows, columns); NaN is its own rank.
+        targets: 0 and 1, shape (rows, targets); one that has only one of them is chance.
+    """
+    if not matrix.size:
+        return np.full((targets.shape[1], matrix.shape[1]), 0.5)
+    ranks = pl.DataFrame(matrix).fill_nan(None).fill_null(-np.inf).select(pl.all().rank("average")).to_numpy()
+    positives = targets.sum(axis=0, dtype=np.float64)[:, None]
+    pairs = positives * (len(matrix) - positives)
+    # ranks are halves, so these sums are exact
+    above = targets.T.astype(np.float64) @ ranks - positives * (positives + 1) / 2
+    aucs = np.divide(above, pairs, out=np.full(above.shape, 0.5), where=pairs > 0)
+    best: NDArray[np.float64] = np.maximum(aucs, 1 - aucs)
+    return best
 
 
 def _edges(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from assets.definitions import check_result, check_spec, key_of
+from assets.monitoring.performance import fall
 from assets.naming import MONITORING
 from assets.records import DriftReport, PerformanceReport
 from assets.spec import ProductSpec
@@ -12,7 +13,9 @@ def drift_specs(spec: ProductSpec) -> list[dg.AssetCheckSpec]:
     """The checks of the drift asset."""
     return [
         check_spec(spec, "columns", "Share of columns that drifted", MONITORING, "drift", blocking=False),
-        check_spec(spec, "scores", "Stability (PSI) of the score distribution", MONITORING, "drift", blocking=False),
+        check_spec(
+            spec, "scores", "Stability (PSI) of the predictions' distribution", MONITORING, "drift", blocking=False
+        ),
     ]
 
 
@@ -22,7 +25,7 @@ def performance_specs(spec: ProductSpec) -> list[dg.AssetCheckSpec]:
         check_spec(
             spec,
             "degradation",
-            "Fall of the primary metric below the champion's own test",
+            "How much worse the primary metric is than on the champion's own test",
             MONITORING,
             "performance",
             blocking=False,
@@ -58,13 +61,13 @@ def drift_results(spec: ProductSpec, report: DriftReport | None) -> list[dg.Asse
 
 def performance_results(spec: ProductSpec, report: PerformanceReport | None) -> list[dg.AssetCheckResult]:
     """The outcome for one batch; a batch that was not scored has none."""
-    fall = report.reference - report.metrics.get(spec.gates.primary, report.reference) if report else 0.0
+    value = report.metrics.get(spec.gates.primary) if report else None
     return [
         check_result(
             key_of(spec, MONITORING, "performance"),
             "degradation",
             passed=report is None or report.verdict == "OK",
-            observed=fall,
+            observed=fall(spec.gates.primary, value, report.reference) if report and value is not None else 0.0,
             threshold=spec.monitoring.max_metric_drop,
             warn=True,
             detail="" if report else "batch was not scored",

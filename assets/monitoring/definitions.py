@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets import plots
 from assets.definitions import HomeParam, batch_of, key_of, records_table, shown_errors, stage_asset
+from assets.evaluation.metrics import SHOWN
 from assets.home import Home
 from assets.monitoring import checks
 from assets.monitoring.watch import evidently_path, performance_reports, watch_drift, watch_performance
@@ -42,7 +43,8 @@ def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
         "performance",
         description="What this batch's predictions were worth, once labels were known.",
         kinds={"polars", "scikitlearn"},
-        deps=[key_of(spec, "predictions"), key_of(spec, FEATURES, "labels")],
+        # a clustering has no labels: its predictions are held against the rows themselves
+        deps=[key_of(spec, "predictions"), *([key_of(spec, FEATURES, "labels")] if spec.label else [])],
         checks=checks.performance_specs(spec),
         one_run_per_batch=True,
     )
@@ -91,5 +93,5 @@ def _performance_metadata(home: Home, spec: ProductSpec, report: PerformanceRepo
         "rows_labelled": report.rows_labelled,
         "over_batches": dg.MetadataValue.md(plot),
         **report.metrics,
-        **{f"baseline_{name}": value for name, value in report.baseline_metrics.items() if name in (primary, "brier")},
+        **{f"baseline_{name}": value for name, value in report.baseline_metrics.items() if name in SHOWN[spec.task]},
     }

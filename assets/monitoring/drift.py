@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from assets.features.statistics import population_stability_index, stability
 from assets.records import Alert, DriftReport
@@ -18,8 +16,8 @@ def measure_drift(
     model_id: str,
     reference: pl.DataFrame,
     current: pl.DataFrame,
-    reference_scores: NDArray[np.float64],
-    current_scores: NDArray[np.float64],
+    reference_scores: pl.Series,
+    current_scores: pl.Series,
     earlier: Sequence[DriftReport],
 ) -> DriftReport:
     """Compare model columns and scores.
@@ -30,15 +28,15 @@ def measure_drift(
         model_id: the champion.
         reference: the champion's training rows as model columns, shape (rows, columns).
         current: the batch's rows, the same columns.
-        reference_scores: the champion's probabilities on its own test rows, shape (rows,).
-        current_scores: its probabilities on the batch, shape (rows,).
+        reference_scores: the champion's scores of its own test rows as one column (`assets.tasks.watched_series`).
+        current_scores: the same of the batch.
         earlier: this champion's reports of earlier batches, oldest first.
     """
     column_psi = stability(reference, current)
     limits = spec.monitoring
     drifted = tuple(sorted(name for name, value in column_psi.items() if value >= limits.drift_psi))
     share = len(drifted) / max(len(column_psi), 1)
-    prediction = population_stability_index(pl.Series(reference_scores), pl.Series(current_scores))
+    prediction = population_stability_index(reference_scores, current_scores)
     is_drifted = share >= limits.drift_share or prediction >= limits.prediction_psi
     return DriftReport(
         product=spec.product,

@@ -7,22 +7,23 @@ import duckdb
 
 from assets import ledger
 from assets.candidates.predictor import load_predictor
+from assets.evaluation.judge import categorical_places, is_baseline, permuted
 from assets.evaluation.report import write_drift_report
 from assets.features.read import batch_inputs, batch_labels, read_part
 from assets.home import Home
 from assets.monitoring.drift import drift_alert, measure_drift
-from assets.monitoring.performance import degradation_alert, measure_performance
-from assets.predictions.score import read_scores
+from assets.monitoring.performance import degradation_alert, measure_clusters, measure_performance
+from assets.predictions.score import read_scores, scored_frame
 from assets.records import (
     Alert,
     DriftReport,
     EvaluationReport,
-    ModelManifest,
     PerformanceReport,
     SplitManifest,
     content_hash,
 )
 from assets.spec import ProductSpec
+from assets.tasks import scores_of, watched_series
 
 
 def watch_drift(home: Home, spec: ProductSpec, batch_id: str) -> DriftReport | None:
@@ -37,6 +38,7 @@ def watch_drift(home: Home, spec: ProductSpec, batch_id: str) -> DriftReport | N
         split = _split(con, predictor.manifest.split_id)
         training, test = read_part(con, spec, split, "train"), read_part(con, spec, split, "test")
         earlier = drift_reports(con, model_id, before=batch_id)
+    classes = predictor.manifest.classes
     reference = predictor.encoder.columns(training)
     current = predictor.encoder.columns(batch_inputs(lake, spec, batch_id))
     report = measure_drift(
@@ -45,8 +47,8 @@ def watch_drift(home: Home, spec: ProductSpec, batch_id: str) -> DriftReport | N
         model_id=model_id,
         reference=reference,
         current=current,
-        reference_scores=predictor.probabilities(test),
-        current_scores=scores["probability"].to_numpy(),
+        reference_scores=watched_series(spec.task, predictor.scores(test), classes),
+        current_scores=watched_series(spec.task, scores_of(spec.task, scores), classes),
         earlier=earlier,
     )
     moved = sorted(report.column_psi, key=lambda name: -report.column_psi[name])[: spec.monitoring.report_columns]
@@ -68,17 +70,44 @@ def watch_performance(home: Home, spec: ProductSpec, batch_id: str) -> Performan
     with lake.connect() as con:
         manifest = ledger.model(con, model_id)
         tested = _own_test(con, model_id)
+        trained = ledger.models_of(con, manifest.split_id) if manifest else {}
     if manifest is None or tested is None:
         return None
-    report = measure_performance(
-        spec,
-        batch_id=batch_id,
-        scores=scores,
-        labels=batch_labels(lake, spec, batch_id),
-        known_until=ledger.now(),
-        base_share=_base_share(home, spec, manifest),
-        reference=tested.test[spec.gates.primary],
-    )
+    baselines = [
+        load_predictor(home.models(spec.product) / item.model_id, threads=home.settings.threads)
+        for name, item in sorted(trained.items())
+        if is_baseline(name)
+    ]
+    inputs, reference = batch_inputs(lake, spec, batch_id), tested.test[spec.gates.primary]
+    if spec.label is None:
+        champion = load_predictor(home.models(spec.product) / model_id, threads=home.settings.threads)
+        matrix = champion.encoder.matrix(inputs)
+        shuffled = permuted(matrix, spec.seed)
+        null = (shuffled, baselines[0].scores_of_matrix(shuffled)) if baselines else None
+        report = measure_clusters(
+            spec,
+            batch_id=batch_id,
+            scores=scores,
+            matrix=matrix,
+            categorical=categorical_places(manifest.features),
+            null=null,
+            reference=reference,
+        )
+    else:
+        report = measure_performance(
+            spec,
+            batch_id=batch_id,
+            scores=scores,
+            labels=batch_labels(lake, spec, batch_id),
+            known_until=ledger.now(),
+            baselines=[
+                scored_frame(spec, inputs, baseline, batch_id=batch_id, scored_at=ledger.now())
+                for baseline in baselines
+                if baseline.manifest.features.can_score(inputs.columns)
+            ],
+            classes=manifest.classes,
+            reference=reference,
+        )
     alert = degradation_alert(spec, report)
     lake.transact(lambda con: _record(con, "performance", batch_id, report, [alert] if alert else []))
     return report
@@ -118,12 +147,6 @@ def _split(con: duckdb.DuckDBPyConnection, split_id: str) -> SplitManifest:
 def _own_test(con: duckdb.DuckDBPyConnection, model_id: str) -> EvaluationReport | None:
     found = [item for _, item in ledger.records(con, "evaluations", EvaluationReport) if item.model_id == model_id]
     return next((item for item in found if item.role == "candidate"), None)
-
-
-def _base_share(home: Home, spec: ProductSpec, manifest: ModelManifest) -> float:
-    """The champion's training rows' positive share: what the baseline of its time says of every row."""
-    with home.lake(spec.product).connect() as con:
-        return _split(con, manifest.split_id).parts["train"].positive_share
 
 
 def evidently_path(home: Home, report: DriftReport) -> Path:

@@ -8,7 +8,7 @@ import polars as pl
 
 from assets import ledger
 from assets.candidates.predictor import load_predictor
-from assets.definitions import HomeParam, batch_of, key_of, shown_errors, stage_asset
+from assets.definitions import HomeParam, batch_of, key_of, records_table, shown_errors, stage_asset
 from assets.features.read import batch_inputs
 from assets.home import Home
 from assets.live import read_live
@@ -16,6 +16,9 @@ from assets.naming import FEATURES
 from assets.predictions import checks
 from assets.predictions.score import read_scores, save_scores, scored_frame
 from assets.spec import ProductSpec
+
+# classes or clusters of the table
+_SHOWN = 20
 
 
 def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
@@ -34,7 +37,7 @@ def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
         with shown_errors():
             inputs = batch_inputs(home.lake(spec.product), spec, batch_of(context))
             scores = score_batch(home, spec, batch_of(context), inputs)
-        yield dg.MaterializeResult(key_of(spec, checks.STAGE), metadata=_metadata(scores))
+        yield dg.MaterializeResult(key_of(spec, checks.STAGE), metadata=_metadata(spec, scores))
         yield from checks.results(spec, scores, inputs.height)
 
     return [predictions]
@@ -55,13 +58,30 @@ def score_batch(home: Home, spec: ProductSpec, batch_id: str, inputs: pl.DataFra
     return read_scores(lake, spec, batch_id)
 
 
-def _metadata(scores: pl.DataFrame | None) -> dict[str, Any]:
+def _metadata(spec: ProductSpec, scores: pl.DataFrame | None) -> dict[str, Any]:
     if scores is None:
         return {"rows_scored": 0, "model_id": "no champion that had not seen this batch"}
     return {
         "rows_scored": scores.height,
         "model_id": str(scores["model_id"][0]),
-        "mean_probability": float(scores["probability"].mean()),  # type: ignore[arg-type]
-        "positive_share": float(scores["is_positive"].cast(pl.Float64).mean()),  # type: ignore[arg-type]
+        **_described(spec, scores),
         "scored_at": str(scores["scored_at"][0]),
+    }
+
+
+def _described(spec: ProductSpec, scores: pl.DataFrame) -> dict[str, Any]:
+    """The predictions in a few numbers: means, or how many rows of each class or cluster."""
+    if spec.task in ("multiclass", "clustering"):
+        name = "cluster" if spec.task == "clustering" else "predicted"
+        counts = scores[name].value_counts(sort=True, name="rows").rename({name: "predicted"})
+        return {"predicted": records_table(counts.head(_SHOWN).to_dicts())}
+    if spec.task == "binary":
+        return {
+            "mean_probability": float(scores["probability"].mean()),  # type: ignore[arg-type]
+            "positive_share": float(scores["is_positive"].cast(pl.Float64).mean()),  # type: ignore[arg-type]
+        }
+    return {
+        "mean_predicted": float(scores["predicted"].mean()),  # type: ignore[arg-type]
+        "least_predicted": float(scores["predicted"].min()),  # type: ignore[arg-type]
+        "most_predicted": float(scores["predicted"].max()),  # type: ignore[arg-type]
     }

@@ -12,19 +12,20 @@ from assets.candidates.predictor import Predictor
 from assets.lake import Lake, has_table
 from assets.naming import PREDICTIONS, quoted, table
 from assets.spec import ProductSpec
+from assets.tasks import prediction_columns
 
 
 def scored_frame(
     spec: ProductSpec, inputs: pl.DataFrame, predictor: Predictor, *, batch_id: str, scored_at: datetime
 ) -> pl.DataFrame:
-    """Keys with probability, class, model and moment, shape (rows, keys + 6)."""
-    probabilities = predictor.probabilities(inputs)
+    """Keys with what the task keeps of scores (`assets.tasks.prediction_columns`), batch, model and moment."""
+    manifest = predictor.manifest
+    kept = prediction_columns(spec.task, predictor.scores(inputs), manifest.classes, manifest.decision_threshold)
     return inputs.select(spec.key).with_columns(
         pl.lit(batch_id).alias("batch_id"),
-        pl.Series("probability", probabilities, dtype=pl.Float64),
-        (pl.Series(probabilities, dtype=pl.Float64) >= predictor.manifest.decision_threshold).alias("is_positive"),
-        pl.lit(predictor.manifest.model_id).alias("model_id"),
-        pl.lit(predictor.manifest.as_of).alias("model_as_of"),
+        *(column.alias(name) for name, column in kept.items()),
+        pl.lit(manifest.model_id).alias("model_id"),
+        pl.lit(manifest.as_of).alias("model_as_of"),
         pl.lit(scored_at).alias("scored_at"),
     )
 

@@ -6,20 +6,28 @@ from assets import ledger
 from assets.errors import HeadraceError
 from assets.records import Blessing, Decision, EvaluationReport, LivePointer, SplitManifest
 from assets.spec import ProductSpec
+from assets.tasks import DIRECTIONS, improvement
 
 
 def decide(
-    spec: ProductSpec, best: EvaluationReport, champion: EvaluationReport | None, *, as_of: str, live_id: str | None
+    spec: ProductSpec,
+    best: EvaluationReport,
+    champion: EvaluationReport | None,
+    *,
+    as_of: str,
+    live_id: str | None,
+    why_not: str = "",
 ) -> Decision:
     """Hold the blessed challenger against the champion on the same unseen rows.
 
     Args:
         spec: says the primary metric and how much better a challenger has to be.
         best: the challenger's evaluation.
-        champion: the champion's evaluation on the same split; None when there is no champion, or when it can't
-            score these rows because the features changed.
+        champion: the champion's evaluation on the same split; None when there is no champion, or when the two can't
+            be compared.
         as_of: the batch that both were tested on.
         live_id: the champion's model id, None before the first.
+        why_not: why the champion can't be compared (`assets.evaluation.comparable`).
     """
     primary = spec.gates.primary
     value = best.test[primary]
@@ -30,8 +38,7 @@ def decide(
             verdict="PROMOTED_CHAMPION_NOT_COMPARABLE",
             champion_id=live_id,
             evidence={f"challenger_{primary}": value},
-            reason=f"the champion can't score these rows, the features changed; the challenger passed its gates with "
-            f"{primary} {value:.4f} on {as_of}",
+            reason=f"{why_not}; the challenger passed its gates with {primary} {value:.4f} on {as_of}",
         )
     if champion is None:
         return Decision(
@@ -52,8 +59,9 @@ def decide(
             reason="the challenger is the champion: same data, features and parameters",
         )
     needed = spec.gates.min_improvement
-    comparison = f"{primary} {value:.4f} against the champion's {held:.4f} on {as_of} ({value - held:+.4f})"
-    if value - held > needed:
+    less = ", less is better" if DIRECTIONS[primary] < 0 else ""
+    comparison = f"{primary} {value:.4f} against the champion's {held:.4f} on {as_of} ({value - held:+.4f}{less})"
+    if improvement(primary, value, held) > needed:
         return Decision(
             **common,
             verdict="PROMOTED_BETTER_THAN_CHAMPION",
@@ -71,7 +79,7 @@ def decide(
 
 
 def champion_is_newer(best: EvaluationReport, live: LivePointer, *, as_of: str) -> Decision:
-    """A model as of an earlier batch never replaces a newer champion, which has trained on the test rows."""
+    """A model as of an earlier batch never replaces a newer champion, which has learned from more."""
     return Decision(
         product=live.product,
         as_of=as_of,
@@ -79,7 +87,7 @@ def champion_is_newer(best: EvaluationReport, live: LivePointer, *, as_of: str) 
         model_id=best.model_id,
         champion_id=live.model_id,
         split_id=best.split_id,
-        reason=f"the champion is as of {live.as_of} and knows the rows of {as_of}; this model is a backtest",
+        reason=f"the champion is as of {live.as_of}, later than {as_of}; this model is a backtest",
     )
 
 

@@ -2,6 +2,7 @@
 
 from assets import ledger
 from assets.errors import HeadraceError
+from assets.evaluation.comparable import why_not_comparable
 from assets.features.current import current_feature_set_id
 from assets.features.read import require_split
 from assets.home import Home
@@ -44,26 +45,27 @@ def promote(home: Home, spec: ProductSpec, as_of: str) -> tuple[Decision, Blessi
     if live is not None and live.as_of > as_of:
         decision = champion_is_newer(best, live, as_of=as_of)
     else:
-        champion = _champion_evaluation(lake, spec, split, evaluations, live)
-        decision = decide(spec, best, champion, as_of=as_of, live_id=live.model_id if live else None)
+        champion, why_not = _champion_evaluation(lake, spec, split, evaluations, live)
+        decision = decide(spec, best, champion, as_of=as_of, live_id=live.model_id if live else None, why_not=why_not)
     ledger.append_to_lake(lake, "decisions", [(decision.decision_id, as_of, decision)])
     return decision, blessing
 
 
 def _champion_evaluation(
     lake: Lake, spec: ProductSpec, split: SplitManifest, evaluations: list[EvaluationReport], live: LivePointer | None
-) -> EvaluationReport | None:
-    """The champion's evaluation on this split; None when there is no champion, or when it can't score these rows.
+) -> tuple[EvaluationReport | None, str]:
+    """The champion's evaluation on this split; else None, and why the champion can't be compared if there is one.
 
     Raises:
         HeadraceError: it could have been scored but wasn't: another model went live since the evaluation.
     """
     champion = next((item for item in reversed(evaluations) if live and item.model_id == live.model_id), None)
     if live is None or champion is not None:
-        return champion
+        return champion, ""
     with lake.connect() as con:
         manifest = ledger.model(con, live.model_id)
-    if manifest is None or manifest.feature_set_id == split.feature_set_id:
+        why_not = why_not_comparable(con, spec, split, manifest) if manifest else ""
+    if not why_not:
         raise HeadraceError(
             "refused: the champion changed since this evaluation",
             product=spec.product,
@@ -72,7 +74,7 @@ def _champion_evaluation(
             found=", ".join(item.model_id for item in evaluations),
             fix=f"materialise evaluation for {split.as_of} again",
         )
-    return None
+    return None, why_not
 
 
 def _already_decided(earlier: list[Decision], model_id: str, live: LivePointer | None) -> Decision | None:

@@ -64,16 +64,8 @@ def load_batches(home: Home, spec: ProductSpec, name: str, keys: list[str]) -> t
         if path is None:
             if key in known:
                 batches.append(known[key])
-            elif name == spec.product:
-                refusals.append(
-                    HeadraceError(
-                        f"there is no file for batch {key}",
-                        product=spec.product,
-                        where=str(home.landing(spec.product)),
-                        expected=source.files,
-                        fix=f"headrace land {spec.product} FILE",
-                    ).one_line
-                )
+            elif not known or source.has_batch:
+                refusals += _missing_file(home, spec, name, key)
             continue
         try:
             batches.append(load_file(lake, name, source, path, key))
@@ -83,6 +75,23 @@ def load_batches(home: Home, spec: ProductSpec, name: str, keys: list[str]) -> t
             alert = Alert(product=spec.product, kind="refused_file", batch_id=key, cause=reason, message=reason)
             lake.transact(lambda con, alert=alert: ledger.append_alerts(con, [alert]))  # type: ignore[misc]
     return batches, refusals
+
+
+def _missing_file(home: Home, spec: ProductSpec, name: str, key: str) -> list[str]:
+    """Why a batch can't go on without this source's file; nothing for an optional reference."""
+    source = spec.sources[name]
+    if source.optional:
+        return []
+    what = f"batch {key} of {name}" if source.has_batch else name
+    error = HeadraceError(
+        f"there is no file for {what}",
+        product=spec.product,
+        where=str(home.landing(spec.product)),
+        expected=source.files,
+        fix=f"headrace land {spec.product} FILE"
+        + ("" if name == spec.product else f", or say `optional: true` at references.{name} in the spec"),
+    )
+    return [error.one_line]
 
 
 def _metadata(home: Home, spec: ProductSpec, name: str, batches: list[Batch]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Load one delivered file: every row goes to the raw table or to quarantine, with the ledger row that counts them.
 
 All in one transaction. Everything is read as text by header name and cast in SQL, so a value that doesn't fit its
-column is quarantined with its place instead of stopping the file. What a file of another shape means is decided
-here; which file to read is decided by the caller.
+column is quarantined with its place instead of stopping the file. That holds for Parquet (by the file's suffix) as for
+CSV. What a file of another shape means is decided here; which file to read is decided by the caller.
 """
 
 import csv
@@ -30,6 +30,11 @@ _QUARANTINE_DDL = f"""create table if not exists {table("raw", QUARANTINE)} (
 
 class RefusedFileError(HeadraceError):
     """A whole file was refused; nothing of it was loaded and the file is where it was."""
+
+
+def is_parquet(name: str) -> bool:
+    """Whether a file of this name is read as Parquet; every other one is CSV."""
+    return name.lower().endswith((".parquet", ".pq"))
 
 
 def count_rows(path: Path) -> int:
@@ -158,12 +163,14 @@ def _load(con: duckdb.DuckDBPyConnection, facts: dict[str, str | int], source: S
                 found=f"SHA-256 {str(facts['sha256'])[:12]}…",
                 fix="deliver the corrected rows under a new batch id; what is loaded stays as it is",
             )
-    header = read_header(staged)
+    as_parquet = is_parquet(str(facts["file_name"]))
+    header, rows_in = _parquet_facts(con, staged) if as_parquet else (read_header(staged), None)
     check_header(header, source)
-    rows_in = count_rows(staged)
+    rows_in = count_rows(staged) if rows_in is None else rows_in
     con.execute(_raw_ddl(name, source))
     con.execute(_QUARANTINE_DDL)
-    _parse(con, staged, header, source)
+    (_read_parquet if as_parquet else _read_csv)(con, staged, header, source)
+    _parse(con, header, source)
     columns = ", ".join(quoted(column) for column in source.columns)
     casts = ", ".join(f"try_cast({quoted(column)} as {kind})" for column, kind in source.columns.items())
     loaded = con.execute(
@@ -216,8 +223,8 @@ def _raw_ddl(name: str, source: SourceSpec) -> str:
     return f"create table if not exists {table('raw', name)} (batch_id varchar, row_number bigint, {columns})"
 
 
-def _parse(con: duckdb.DuckDBPyConnection, staged: Path, header: list[str], source: SourceSpec) -> None:
-    """Fill `temp.parsed` (every row that has the right shape, with its first fault) and `temp.rejected`."""
+def _read_csv(con: duckdb.DuckDBPyConnection, staged: Path, header: list[str], source: SourceSpec) -> None:
+    """Fill `temp.read_rows` (the fields as text) and `temp.rejected` (rows that have another number of fields)."""
     names = ", ".join(f"{literal(column)}: 'VARCHAR'" for column in header)
     nulls = ", ".join(literal(text) for text in source.nulls)
     fields = ", ".join(quoted(column) for column in header)
@@ -240,6 +247,56 @@ def _parse(con: duckdb.DuckDBPyConnection, staged: Path, header: list[str], sour
         select line, any_value(column_name) as column_name, any_value(error_message) as error_message,
             any_value(csv_line) as csv_line from reject_errors group by line"""
     )
+
+
+def _parquet_facts(con: duckdb.DuckDBPyConnection, staged: Path) -> tuple[list[str], int]:
+    """Column names and the number of rows that a Parquet file's footer promises.
+
+    Raises:
+        RefusedFileError: it isn't a Parquet file, or it is cut off.
+    """
+    file = literal(str(staged))
+    try:
+        rows = con.execute(f"select num_rows from parquet_file_metadata({file})").fetchall()[0][0]
+        columns = con.execute(f"describe select * from read_parquet({file})").fetchall()
+    except duckdb.Error as error:
+        raise _unreadable_parquet(error) from None
+    return [str(column[0]) for column in columns], int(rows)
+
+
+def _read_parquet(con: duckdb.DuckDBPyConnection, staged: Path, header: list[str], source: SourceSpec) -> None:
+    """Fill `temp.read_rows` with the values as text, so that they meet the same contract as those of a CSV file."""
+    nulls = ", ".join(literal(text) for text in source.nulls)
+    texts = {column: f"{quoted(column)}::varchar" for column in header}
+    fields = ", ".join(
+        (f"case when {text} not in ({nulls}) then {text} end" if nulls else text) + f" as {quoted(column)}"
+        for column, text in texts.items()
+    )
+    try:
+        con.execute(
+            f"""create or replace temp table read_rows as
+            select file_row_number + 1 as headrace_place, {fields}
+            from read_parquet({literal(str(staged))}, file_row_number=true)"""
+        )
+    except duckdb.Error as error:
+        raise _unreadable_parquet(error) from None
+    con.execute(
+        """create or replace temp table rejected
+        (line bigint, column_name varchar, error_message varchar, csv_line varchar)"""
+    )
+
+
+def _unreadable_parquet(error: duckdb.Error) -> RefusedFileError:
+    return RefusedFileError(
+        "the file can't be read as Parquet",
+        expected="a whole Parquet file",
+        found=str(error).splitlines()[0],
+        fix="write the file again and deliver it whole",
+    )
+
+
+def _parse(con: duckdb.DuckDBPyConnection, header: list[str], source: SourceSpec) -> None:
+    """Fill `temp.parsed`: every row that has the right shape, with its number in the file and its first fault."""
     raw_text = ", ".join(f"{literal(column)}: {quoted(column)}" for column in header)
     # A rejected row keeps its number, so the rows after it are numbered as they stand in the file.
     con.execute(

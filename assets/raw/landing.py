@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,26 @@ def landed_files(spec: ProductSpec, folder: Path) -> list[LandedFile]:
             continue
         found.append(LandedFile(Path(entry.path), *identity, status.st_size, status.st_mtime_ns))
     return sorted(found, key=lambda item: (item.batch_id, item.path.name))
+
+
+def lacking(
+    spec: ProductSpec, batch_id: str, landed: Collection[tuple[str, str]], loaded: Collection[tuple[str, str]]
+) -> list[str]:
+    """The sources that a batch waits for: every reference that isn't optional must have been delivered.
+
+    Args:
+        spec: the product.
+        batch_id: the batch.
+        landed: source and batch id of the files in the landing folder.
+        loaded: source and batch id of everything in the ledger.
+    """
+    there = {*landed, *loaded}
+    sources = {source for source, _ in there}
+    return [
+        name
+        for name, item in spec.references.items()
+        if not item.optional and ((name, batch_id) not in there if item.has_batch else name not in sources)
+    ]
 
 
 def find_batch(spec: ProductSpec, folder: Path, source: str, batch_id: str) -> Path | None:

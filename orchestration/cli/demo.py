@@ -1,4 +1,4 @@
-"""`headrace demo`: the story of a product's first year, through the same jobs as the UI."""
+"""`headrace demo`: a product's story on data that a package ships, through the same jobs as the UI."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,15 +6,39 @@ from pathlib import Path
 from rich.progress import Progress
 
 from assets.home import Home
-from assets.raw.landing import deliver
+from assets.raw.landing import deliver, identify
 from assets.settings import Settings
 from assets.spec import ProductSpec
 from orchestration.cli.console import out
 from orchestration.cli.runs import Runner
 from orchestration.cli.summary import print_summary
-from orchestration.demos import FLIGHTS_MONTHS, write_flights
+from orchestration.demos import FLIGHTS_MONTHS, find_demo, write_flights
 
 FIRST = 9
+
+
+def tell(settings: Settings, spec: ProductSpec) -> None:
+    """Run a product's demo: a year of months for flights, else its deliveries one after the other.
+
+    Raises:
+        HeadraceError: the product has no demo, or a run was stopped.
+    """
+    write = find_demo(spec.product).write
+    if write is None:
+        flights(settings, spec)
+        return
+    home = Home(settings)
+    out.print(f"[bold]{spec.title}[/] {find_demo(spec.product).data}, home {settings.home}")
+    files = write(settings.home / "deliveries" / spec.product)
+    runner = Runner(settings, spec)
+    before = home.lake(spec.product).snapshot()
+    for place, file in enumerate(files, start=1):
+        landed = deliver(spec, home.landing(spec.product), file)
+        _, batch_id = identify(spec, landed.name) or ("", "")
+        out.print(f"\n[bold]{place}. {file.name} lands[/]: a model is trained, judged and, if it is blessed, served")
+        if not runner.go_all_the_way(batch_id, cause="demo"):
+            out.print("  [dim]done before[/]")
+    _sum_up(home, spec, before)
 
 
 def flights(settings: Settings, spec: ProductSpec) -> None:
@@ -39,9 +63,14 @@ def flights(settings: Settings, spec: ProductSpec) -> None:
         _land(home, spec, deliveries, [month])
         if not runner.go_all_the_way(month, cause="demo"):
             out.print("  [dim]done before[/]")
+    _sum_up(home, spec, before)
+
+
+def _sum_up(home: Home, spec: ProductSpec, before: int) -> None:
+    """Where the product stands, and whether the demo did anything since a snapshot."""
     out.print()
     print_summary(home, spec)
-    after = runner.home.lake(spec.product).snapshot()
+    after = home.lake(spec.product).snapshot()
     if before == after:
         out.print(f"[green]Nothing has changed[/]: everything was done before (lake snapshot {after}).")
 

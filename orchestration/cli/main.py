@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from assets.errors import HeadraceError
 from assets.settings import Settings, prepare_process
-from assets.spec import ProductSpec, load_specs
+from assets.spec import ProductSpec, SelectSpec, load_specs
 from orchestration.cli.console import out, show_error, table
 
 app = typer.Typer(
@@ -56,18 +57,57 @@ def find_product(settings: Settings, name: str) -> ProductSpec:
     return specs[name]
 
 
+def require_batches(runner: Any, *wanted: str) -> list[str]:
+    """Every batch of a product, sorted.
+
+    Raises:
+        HeadraceError: nothing has landed, or a wanted batch isn't there.
+    """
+    batches: list[str] = runner.landed_batches()
+    unknown = [batch for batch in wanted if batch and batch not in batches]
+    if not batches or unknown:
+        raise HeadraceError(
+            "there is no such batch" if batches else "nothing has landed",
+            product=runner.spec.product,
+            where=str(runner.home.landing(runner.spec.product)),
+            expected=", ".join(batches) or runner.spec.source.files,
+            found=", ".join(unknown),
+            fix="choose one of these" if batches else f"headrace land {runner.spec.product} FILE...",
+        )
+    return batches
+
+
+def parse_selection(text: str) -> SelectSpec:
+    """A feature selection as it is typed: `importance:20`, `names:a,b`.
+
+    Raises:
+        HeadraceError: it isn't one.
+    """
+    strategy, _, rest = text.partition(":")
+    fields: dict[str, Any] = {"strategy": strategy}
+    if rest:
+        fields["names" if strategy == "names" else "top"] = rest.split(",") if strategy == "names" else rest
+    try:
+        return SelectSpec.model_validate(fields)
+    except ValidationError as error:
+        raise HeadraceError(
+            "no such feature selection",
+            where="--select",
+            expected="all, importance:N, mutual_information:N or names:a,b",
+            found=text,
+            fix=str(error.errors()[0]["msg"]),
+        ) from None
+
+
 @app.command()
 def demo(product: Annotated[str, typer.Argument(help="Which demo.")] = "flights") -> None:
     """Tell a product's story on real data: land, train, decide, serve, watch. Run it again at any point."""
-    from orchestration import demos
     from orchestration.cli import demo as stories
+    from orchestration.demos import find_demo
 
-    if product not in demos.DEMOS:
-        raise HeadraceError(
-            "there is no such demo", found=product, expected=", ".join(demos.DEMOS), fix="headrace demo"
-        )
+    find_demo(product)
     settings = Settings()
-    stories.flights(settings, find_product(settings, product))
+    stories.tell(settings, find_product(settings, product))
 
 
 @app.command()
@@ -89,45 +129,90 @@ def land(
 def run(
     product: Product,
     as_of: Annotated[str, typer.Option("--as-of", metavar="KEY", help="Train, test and decide as of this batch.")] = "",
-    every: Annotated[
-        bool, typer.Option("--all", help="Take every batch all the way, oldest first (a backtest).")
-    ] = False,
+    select: Annotated[
+        str,
+        typer.Option(
+            metavar="STRATEGY[:N]",
+            help="Features the models see: all, importance:20, mutual_information:20, names:a,b.",
+        ),
+    ] = "",
 ) -> None:
     """Load what has landed, then take the newest batch all the way: score, train, judge, decide, serve, watch."""
-    from assets.raw.landing import landed_files
     from orchestration.cli.runs import Runner
     from orchestration.cli.summary import print_summary
 
     settings = Settings()
     runner = Runner(settings, find_product(settings, product))
-    spec = runner.spec
-    landed = {file.batch_id for file in landed_files(spec, runner.home.landing(product)) if file.source == product}
-    batches = sorted(landed | set(runner.known_batches()))
-    if not batches or (as_of and as_of not in batches):
-        raise HeadraceError(
-            "there is no such batch" if batches else "nothing has landed",
-            product=product,
-            where=str(runner.home.landing(product)),
-            expected=", ".join(batches) or spec.source.files,
-            found=as_of,
-            fix=f"headrace land {product} FILE..." if not batches else "choose one of these",
-        )
-    chosen = batches if every else [as_of or batches[-1]]
-    loaded = runner.load([batch for batch in batches if batch <= chosen[-1]], cause="command")
-    went, stopped = [], []
-    for batch in chosen:
-        try:
-            went += [batch] if runner.go_all_the_way(batch, cause="command") else []
-        except HeadraceError as error:
-            if not every:
-                raise
-            stopped.append(batch)  # a backtest goes on: each batch is a verdict of its own
-            show_error(error)
-    if not loaded and not went and not stopped:
-        out.print(f"Nothing to do: {', '.join(chosen)} went all the way before.\n")
-    print_summary(runner.home, spec)
-    if stopped:
+    batches = require_batches(runner, as_of)
+    chosen = as_of or batches[-1]
+    loaded = runner.load([batch for batch in batches if batch <= chosen], cause="command")
+    went = runner.go_all_the_way(chosen, cause="command", select=parse_selection(select) if select else None)
+    if not loaded and not went:
+        out.print(f"Nothing to do: {chosen} went all the way before.\n")
+    print_summary(runner.home, runner.spec)
+
+
+@app.command()
+def backtest(
+    product: Product,
+    first: Annotated[str, typer.Option("--from", metavar="KEY", help="First batch to test on.")] = "",
+    last: Annotated[str, typer.Option("--to", metavar="KEY", help="Last batch to test on.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Train as of each batch, oldest first, and test each model on data after its training: a table and a plot."""
+    from orchestration.cli.backtest import run_backtest, show_backtest
+    from orchestration.cli.runs import Runner
+
+    settings = Settings()
+    runner = Runner(settings, find_product(settings, product))
+    batches = require_batches(runner, first, last)
+    refused = run_backtest(runner, batches, first or batches[0], last or batches[-1])
+    rows = show_backtest(runner.home, runner.spec, quiet=as_json)
+    if as_json:
+        _print_json(rows)
+    if len(refused) == len(batches):
         sys.exit(1)
+
+
+@app.command()
+def split(
+    product: Product,
+    as_of: Annotated[str, typer.Option("--as-of", metavar="KEY", help="No later batch is looked at.")] = "",
+    strategy: Annotated[str, typer.Option(help="Instead of the spec's.")] = "",
+    ratios: Annotated[str, typer.Option(metavar="A,B,C", help="Shares of training, validation and test rows.")] = "",
+    group: Annotated[str, typer.Option(metavar="COLUMN", help="For strategy group.")] = "",
+    seed: Annotated[int | None, typer.Option(help="Instead of the spec's.")] = None,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write each part there as Parquet, labels in files apart.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Split the rows of a product: sizes, outcomes and warnings of each part; nothing is recorded."""
+    from orchestration.cli.split import run_split, show_split
+
+    settings = Settings()
+    manifest = run_split(
+        settings, find_product(settings, product), as_of, strategy, ratios=ratios, group=group, seed=seed, export=export
+    )
+    _print_json(manifest.model_dump(mode="json") | {"split_id": manifest.split_id}) if as_json else show_split(manifest)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The product to make: small letters, digits and _.")],
+    files: Annotated[list[Path], typer.Option("--from", help="A delivered file; several times for several.")],
+    target: Annotated[str, typer.Option(metavar="COL", help="Column to predict.")] = "",
+    task: Annotated[str, typer.Option(help="auto, binary, multiclass, regression, forecast or clustering.")] = "auto",
+    time: Annotated[str, typer.Option(metavar="COL", help="Column with the time of a row.")] = "",
+    key: Annotated[
+        list[str] | None, typer.Option(metavar="COL", help="Column that names a row; may be several.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: take what was concluded.")] = False,
+) -> None:
+    """Make a product of files: profile them, conclude what they are, write its spec and its dbt models."""
+    from orchestration.cli.new import new as make
+
+    make(Settings(), name, files, target=target, task=task, time=time, key=key or [], yes=yes)
 
 
 @app.command()

@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+from assets import ledger
 from assets.errors import HeadraceError
 from assets.home import Home
 from assets.naming import partitions_name
+from assets.raw.landing import lacking, landed_files
 from assets.settings import Settings
-from assets.spec import ProductSpec
+from assets.spec import ProductSpec, SelectSpec
+from assets.splits.definitions import SELECT_TAG
 from orchestration.cli.console import RunStory
 from orchestration.definitions import build_definitions
 from orchestration.instance import end_dead_runs, open_instance, run_job
@@ -30,8 +33,17 @@ class Runner:
         """Partitions that Dagster knows, in their order there."""
         return list(self.instance.get_dynamic_partitions(partitions_name(self.spec.product)))
 
-    def run(self, kind: str, batches: Sequence[str], *, cause: str, title: str) -> None:
+    def run(
+        self, kind: str, batches: Sequence[str], *, cause: str, title: str, select: SelectSpec | None = None
+    ) -> None:
         """Run a job and tell it.
+
+        Args:
+            kind: `load`, `journey` or `train`.
+            batches: the partitions.
+            cause: why, for the run's tags.
+            title: what the progress bar says.
+            select: which features the models may see, instead of the spec's choice.
 
         Raises:
             HeadraceError: a step failed or a blocking check stopped the run.
@@ -47,6 +59,7 @@ class Runner:
                 batches=batches,
                 cause=cause,
                 on_event=story.hear,
+                tags={SELECT_TAG: select.model_dump_json()} if select else {},
             )
         if not result.success:
             raise HeadraceError(
@@ -59,6 +72,7 @@ class Runner:
     def load(self, batches: Sequence[str], *, cause: str) -> int:
         """Load the batches that are not there yet, neighbours in one run; says how many were."""
         missing = [batch for batch in batches if not is_loaded(self.home, self.spec, batch)]
+        self._refuse_lacking(missing)
         if missing:
             self.instance.add_dynamic_partitions(partitions_name(self.spec.product), missing)
         for group in neighbours(missing, self.known_batches()):
@@ -66,10 +80,39 @@ class Runner:
             self.run("load", group, cause=cause, title=f"load {span}")
         return len(missing)
 
-    def go_all_the_way(self, batch_id: str, *, cause: str) -> bool:
-        """Take one batch through all stages unless that was done; says whether anything was to do."""
-        if is_loaded(self.home, self.spec, batch_id) and is_complete(self.home, self.spec, batch_id):
+    def go_all_the_way(self, batch_id: str, *, cause: str, select: SelectSpec | None = None) -> bool:
+        """Take one batch through all stages unless that was done; says whether anything was to do.
+
+        With a feature selection of its own it always goes.
+        """
+        is_there = is_loaded(self.home, self.spec, batch_id)
+        if is_there and not select and is_complete(self.home, self.spec, batch_id):
             return False
-        kind = "train" if is_loaded(self.home, self.spec, batch_id) else "journey"
-        self.run(kind, [batch_id], cause=cause, title=batch_id)
+        if not is_there:
+            self._refuse_lacking([batch_id])
+        self.run("train" if is_there else "journey", [batch_id], cause=cause, title=batch_id, select=select)
         return True
+
+    def landed_batches(self) -> list[str]:
+        """Every batch that has landed or that Dagster knows, sorted."""
+        landed = landed_files(self.spec, self.home.landing(self.spec.product))
+        own = {file.batch_id for file in landed if file.source == self.spec.product}
+        return sorted(own | set(self.known_batches()))
+
+    def _refuse_lacking(self, batches: Sequence[str]) -> None:
+        """Refuse batches that wait for another source's file."""
+        landed = {
+            (file.source, file.batch_id) for file in landed_files(self.spec, self.home.landing(self.spec.product))
+        }
+        with self.home.lake(self.spec.product).connect() as con:
+            loaded = {(item.source, item.batch_id) for item in ledger.batches(con) if item.status == "LOADED"}
+        for batch in batches:
+            sources = lacking(self.spec, batch, landed, loaded)
+            if sources:
+                raise HeadraceError(
+                    f"batch {batch} waits for {', '.join(sources)}",
+                    product=self.spec.product,
+                    where=str(self.home.landing(self.spec.product)),
+                    expected="; ".join(self.spec.references[name].files for name in sources),
+                    fix=f"headrace land {self.spec.product} FILE, or say `optional: true` at the reference in the spec",
+                )

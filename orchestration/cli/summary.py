@@ -6,12 +6,18 @@ from typing import Any
 
 from rich.markup import escape
 
+from assets.evaluation.metrics import SHOWN
 from assets.home import Home
 from assets.spec import ProductSpec
 from orchestration.cli.console import out, table
 from orchestration.status import product_status
 
-METRICS = ("roc_auc", "average_precision", "log_loss", "brier", "f1")
+# what stands beside the primary metric over batches: two fit a terminal
+_BESIDE: dict[str, tuple[str, ...]] = {
+    "binary": ("brier",), "multiclass": ("accuracy",), "regression": ("mae",), "forecast": ("r2",), "clustering": (),
+}  # fmt: skip
+# classes of the table on the console; the UI shows them all
+_CLASSES = 10
 
 
 def print_summary(home: Home, spec: ProductSpec) -> None:
@@ -55,8 +61,23 @@ def _print_champion(status: dict[str, Any]) -> None:
         f"live as {live['bento']}: {live['offline_parity']} equal to the offline score to the bit, "
         f"p50 {live['latency_p50_ms']:.1f} ms, p99 {live['latency_p99_ms']:.1f} ms\n"
     )
-    rows = [(name, champion["metrics"][name], champion["baseline_metrics"].get(name)) for name in METRICS]
-    table("On its own test batch", ("metric", "champion", "baseline"), rows)
+    rows = [
+        (name, champion["metrics"][name], champion["baseline_metrics"].get(name))
+        for name in _shown(status)
+        if name in champion["metrics"]
+    ]
+    table("On its own test rows", ("metric", "champion", champion["baseline"] or "baseline"), rows)
+    if status["task"] == "multiclass":
+        ranked = sorted(champion["classes"].items(), key=lambda item: -item[1]["rows"])[:_CLASSES]
+        rows = [
+            (name, *(item[key] for key in ("precision", "recall", "f1")), int(item["rows"])) for name, item in ranked
+        ]
+        table("Its classes there", ("class", "precision", "recall", "F1", "rows"), rows)
+
+
+def _shown(status: dict[str, Any]) -> list[str]:
+    """The task's metrics, the one that decides first."""
+    return list(dict.fromkeys((status["primary"], *SHOWN[status["task"]])))
 
 
 def _print_decisions(status: dict[str, Any]) -> None:
@@ -87,19 +108,18 @@ def _print_gates(status: dict[str, Any]) -> None:
 
 def _print_performance(status: dict[str, Any]) -> None:
     drift = {item["batch_id"]: item["verdict"] for item in status["drift"]}
+    names = list(dict.fromkeys((status["primary"], *_BESIDE[status["task"]])))
     rows = [
         (
             item["batch_id"],
             item["model_id"],
-            item["metrics"]["roc_auc"],
-            item["baseline_metrics"]["roc_auc"],
-            item["metrics"]["brier"],
-            item["baseline_metrics"]["brier"],
+            *(item[whose].get(name) for name in names for whose in ("metrics", "baseline_metrics")),
             f"{item['verdict']}, {drift.get(item['batch_id'], 'drift not measured')}".lower(),
         )
         for item in status["performance"]
-        if "roc_auc" in item["metrics"]
+        if names[0] in item["metrics"]
     ]
     if rows:
-        title = "The champion of then on each later batch, scored before its labels"
-        table(title, ("batch", "scored by", "AUC", "base", "Brier", "base", "verdict"), rows)
+        heads = [head for name in names for head in (name, "base")]
+        when = "" if status["task"] == "clustering" else ", scored before its labels"
+        table(f"The champion of then on each later batch{when}", ("batch", "scored by", *heads, "verdict"), rows)

@@ -61,7 +61,7 @@ def serve_ui(settings: Settings, port: int) -> int:
     home = Home(settings)
     for name in load_specs(settings.products):
         home.landing(name)
-        ensure_manifest(home.lake(name))
+    ensure_manifest(settings)
     reports = _serve_reports(settings)
     out.print(f"Dagster UI   http://127.0.0.1:{port}")
     out.print(f"Reports      http://127.0.0.1:{settings.reports_port}" if reports else "Reports      (port is taken)")

@@ -59,7 +59,12 @@ def split() -> SplitManifest:
     bounds = [START + timedelta(days=days) for days in (0, 40, 60, 90)]
     parts = {
         name: SplitPart(
-            rows=100, positives=40, unlabelled=3, event_from=start, event_until=end, row_set_hash=f"100-{name}"
+            rows=100,
+            unlabelled=3,
+            outcomes={"false": 0.6, "true": 0.4},
+            event_from=start,
+            event_until=end,
+            row_set_hash=f"100-{name}",
         )
         for name, start, end in zip(("train", "validation", "test"), bounds[:-1], bounds[1:], strict=True)
     }
@@ -77,11 +82,12 @@ def manifest_of(schema: FeatureSchema) -> Callable[..., ModelManifest]:
         fields: dict[str, Any] = {
             "product": "toy", "algorithm": "lightgbm", "task": "binary", "as_of": "2024-03", "split_id": "split-1",
             "training_row_set_hash": "100-train", "data_snapshot": 7, "training_rows": 100, "spec_hash": "spec-1",
-            "feature_set_id": "features-1", "features": schema, "label": "is_returned",
+            "feature_set_id": "features-1", "label": "is_returned", "classes": ("false", "true"), "config": {},
             "positive_meaning": "is sent back", "decision_threshold": 0.5, "params": {"num_leaves": 7}, "seed": 1,
             "versions": {"python": "3.11"}, "files": {"model.txt": sha256_of(content)}, "model_file": "model.txt",
         }  # fmt: skip
-        return ModelManifest(**{**fields, **changes})
+        features = changes.get("features", schema)
+        return ModelManifest(**{**fields, "features": features, "fitted_features_id": features.fitted_id, **changes})
 
     return make
 

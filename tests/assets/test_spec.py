@@ -61,7 +61,7 @@ def test_an_unknown_field_without_a_near_one_is_to_be_removed(fields_of: Fields)
 
 
 @pytest.mark.parametrize(
-    "path", ["title", "owner", "task", "source", "source.files", "key", "time.event", "label.known_at", "candidates"]
+    "path", ["title", "owner", "task", "source", "source.files", "key", "time.event", "label.column", "candidates"]
 )
 def test_a_missing_field_is_named(fields_of: Fields, path: str) -> None:
     assert f"{path}: is missing; add it" in refusal(fields_of({path: ...}))
@@ -72,7 +72,7 @@ def test_a_missing_field_is_named(fields_of: Fields, path: str) -> None:
     [
         ("owner", "nobody"),
         ("task", "ranking"),
-        ("gates.beats_baseline_by", 2),
+        ("gates.beats_baseline_by", -1),
         ("monitoring.persist_batches", 0),
         ("label.delay_minutes", -1),
         ("label.column", "Is Returned"),
@@ -88,9 +88,9 @@ def test_an_invalid_value_is_named_with_its_field(fields_of: Fields, path: str, 
 
 
 def test_every_wrong_field_is_named_at_once(fields_of: Fields) -> None:
-    said = refusal(fields_of({"owner": "nobody", "gates.primary": "accuracy", "titel": "x"}))
+    said = refusal(fields_of({"owner": "nobody", "gates.smoke_rows": 0, "titel": "x"}))
     assert "3 fields are wrong" in said
-    assert all(name in said for name in ("owner: ", "gates.primary: ", "titel: "))
+    assert all(name in said for name in ("owner: ", "gates.smoke_rows: ", "titel: "))
 
 
 @pytest.mark.parametrize("leak", ["refund", "is_returned", "returned_at"])
@@ -137,9 +137,26 @@ def test_a_part_of_a_time_with_a_cast_is_accepted(spec_of: Callable[..., Product
         ({"references.toy": {"files": "x", "columns": {"a": "BIGINT"}}}, "the name is the product's own"),
         ({"candidates": [{"algorithm": "lightgbm"}, {"algorithm": "x"}]}, "`baseline` among them"),
         ({"candidates": [{"algorithm": "baseline"}, {"algorithm": "baseline"}]}, "each algorithm once"),
-        ({"gates.slices.by": ["colour"]}, "colour is no feature"),
-        ({"features.row.size": {"sql": "1"}}, "an input and a row feature have the same name"),
+        ({"gates.slices.by": ["colour"]}, "colour is no input"),
+        ({"features.row.size": {"sql": "1"}}, "size: two features have the same name"),
         ({"features.exclude": ["colour"]}, "exclude names unknown inputs: colour"),
+        ({"features.fitted": {"size": {"kind": "scale", "of": "pieces"}}}, "size: two features have the same name"),
+        ({"features.fitted": {"words": {"kind": "text", "of": "title"}}}, "of names title, which is no input"),
+        ({"features.select": {"strategy": "names"}}, "strategy names needs names"),
+        ({"features.select": {"strategy": "names", "names": ["colour"]}}, "colour is no feature that a model sees"),
+        ({"gates.primary": "mape"}, "gates.primary: mape is no metric of binary"),
+        ({"label": None}, "every task but clustering has one"),
+        ({"task": "clustering"}, "remove it from a clustering"),
+        ({"time": None}, "split temporal needs it"),
+        ({"time": None, "split.strategy": "random"}, "without time nothing is known later"),
+        ({"split.ratios": [0.5, 0.2, 0.2]}, "three positive shares that add up to 1"),
+        ({"split.group": "kind"}, "strategy group needs it and no other does"),
+        ({"split.strategy": "custom"}, "strategy custom needs it and no other does"),
+        ({"task": "forecast"}, "a forecast is held against seasonal_naive and last_value"),
+        (
+            {"task": "regression", "candidates": [{"algorithm": "baseline"}, {"algorithm": "x", "resample": "over"}]},
+            "regression has no classes to balance",
+        ),
     ],
 )
 def test_fields_that_contradict_each_other_are_refused(fields_of: Fields, changes: dict[str, Any], said: str) -> None:
@@ -219,3 +236,27 @@ def test_the_products_own_source_comes_first(toy: ProductSpec) -> None:
 def test_a_spec_cannot_be_changed(toy: ProductSpec) -> None:
     with pytest.raises(ValidationError):
         toy.title = "Another"  # type: ignore[misc]
+
+
+def test_a_product_named_like_a_database_of_duckdb_is_refused(fields_of: Fields) -> None:
+    with pytest.raises(HeadraceError, match="a database of DuckDB's own"):
+        parse_spec(yaml.safe_dump(fields_of({"product": "temp"})), origin="temp.yaml")
+
+
+@pytest.mark.parametrize(
+    ("task", "primary", "beats_baseline_by"),
+    [("binary", "roc_auc", 0.05), ("multiclass", "f1_macro", 0.05), ("regression", "r2", 0.05)],
+)
+def test_the_metric_that_decides_is_the_task_s_unless_the_spec_says(
+    spec_of: Callable[..., ProductSpec], task: str, primary: str, beats_baseline_by: float
+) -> None:
+    spec = spec_of({"task": task})
+    assert (spec.gates.primary, spec.gates.beats_baseline_by) == (primary, beats_baseline_by)
+    assert spec_of({"gates.primary": "log_loss"}).gates.primary == "log_loss"
+
+
+def test_a_transform_takes_the_place_of_its_column_unless_it_is_kept(spec_of: Callable[..., ProductSpec]) -> None:
+    fitted = {"size_scaled": {"kind": "scale", "of": "size"}}
+    assert "size" not in spec_of({"features.fitted": fitted}).features.model_columns
+    fitted["size_scaled"]["keep"] = True  # type: ignore[assignment]
+    assert "size" in spec_of({"features.fitted": fitted}).features.model_columns

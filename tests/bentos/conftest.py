@@ -80,7 +80,8 @@ def manifest_of(features: FeatureSchema, content: bytes = b"", **changes: Any) -
     fields: dict[str, Any] = {
         "product": "parcels", "algorithm": "lightgbm", "task": "binary", "as_of": "2024-03", "split_id": "s",
         "training_row_set_hash": "t", "data_snapshot": 1, "training_rows": ROWS, "spec_hash": "p",
-        "feature_set_id": "f", "features": features, "label": "is_late", "positive_meaning": "arrives a day late",
+        "feature_set_id": "f", "fitted_features_id": features.fitted_id, "features": features,
+        "label": "is_late", "positive_meaning": "arrives a day late",
         "decision_threshold": 0.4, "params": {}, "seed": 1, "versions": {},
         "files": {"model.txt": sha256_of(content)}, "model_file": "model.txt",
     }  # fmt: skip

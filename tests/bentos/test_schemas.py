@@ -18,6 +18,7 @@ from bentos.schemas import (
     WireTypes,
     check_request,
     json_row,
+    meaning_of,
     rows_of,
     wire_types,
 )
@@ -148,10 +149,119 @@ def test_what_is_no_probability_is_never_answered(types: WireTypes, probability:
         types.answer(serving, np.array([probability]), threshold=0.4)
 
 
+def test_the_rounding_of_a_forest_is_answered(manifest: ModelManifest) -> None:
+    """Ten trees that agree have 1.0000001 in float32: an answer, not an error of the service."""
+    tenths = float(np.float32(0.1) * np.float32(10) + np.float32(1.2e-7))
+    assert tenths > 1
+    assert answer_of(types_of(manifest, "binary"), [tenths])["predictions"][0]["probability"] == tenths
+    answer = answer_of(types_of(manifest, "multiclass"), [[tenths, 0, 0]])
+    assert answer["predictions"][0]["is_late"] == "early, by a day"
+
+
 def test_a_label_called_probability_keeps_the_probability(manifest: ModelManifest) -> None:
     types = wire_types(manifest.model_copy(update={"label": "probability"}), ROW)
     answer: Any = types.answer(Serving(product="p", model_id="m", as_of="1"), np.array([0.7]), threshold=0.4)
     assert answer.model_dump()["predictions"] == [{"probability": 0.7, "is_positive": True}]
+
+
+SERVING = Serving(product="parcels", model_id="lightgbm-0123456789ab", as_of="2024-03")
+SCORES: dict[str, Any] = {
+    "binary": [0.1 + 0.2, 0.4, float(np.nextafter(0.4, 0))],
+    "multiclass": [[0.1 + 0.2, 0.6, 0.1], [1 / 3, 1 / 3, 1 / 3], [0.0, 0.0, 1.0]],
+    "regression": [0.1 + 0.2, -1e300, 5e-324],
+    "forecast": [0.1 + 0.2, 0.0, 3.0],
+    "clustering": [[-0.5, -0.1 - 0.2], [0.0, -7.0], [-1e-300, 1e300]],
+}
+
+
+def types_of(manifest: ModelManifest, task: str, **changes: Any) -> WireTypes:
+    classes = ("early, by a day", "late", "Å") if task == "multiclass" else ()
+    return wire_types(manifest.model_copy(update={"task": task, "classes": classes, **changes}), ROW)
+
+
+def answer_of(types: WireTypes, scores: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(types.answer(SERVING, np.array(scores), threshold=0.4).model_dump_json())
+    return found
+
+
+@pytest.mark.parametrize("task", SCORES)
+def test_scores_survive_the_answer_to_the_last_bit(manifest: ModelManifest, task: str) -> None:
+    types = types_of(manifest, task)
+    answer = answer_of(types, SCORES[task])
+    assert types.scores_of(answer["predictions"]) == SCORES[task]
+    assert ("threshold" in answer) == (task == "binary")
+
+
+def test_each_task_answers_in_its_own_words(manifest: ModelManifest) -> None:
+    answers = {task: answer_of(types_of(manifest, task), SCORES[task])["predictions"][0] for task in SCORES}
+    assert answers == {
+        "binary": {"probability": 0.1 + 0.2, "is_late": False},
+        "multiclass": {"is_late": "late", "probabilities": {"early, by a day": 0.1 + 0.2, "late": 0.6, "Å": 0.1}},
+        "regression": {"is_late": 0.1 + 0.2},
+        "forecast": {"is_late": 0.1 + 0.2},
+        "clustering": {"cluster": 1, "scores": [-0.5, -0.1 - 0.2]},
+    }
+
+
+@pytest.mark.parametrize("task", SCORES)
+def test_the_schema_of_an_answer_says_what_is_answered(manifest: ModelManifest, task: str) -> None:
+    types = types_of(manifest, task)
+    shown = types.response.model_json_schema(mode="serialization")
+    prediction = shown["$defs"]["Prediction"]
+    assert list(prediction["properties"]) == list(answer_of(types, SCORES[task])["predictions"][0])
+    assert prediction["required"] == list(prediction["properties"])
+    assert ("threshold" in shown["properties"]) == (task == "binary")
+    if task == "multiclass":
+        assert prediction["properties"]["probabilities"]["required"] == ["early, by a day", "late", "Å"]
+
+
+@pytest.mark.parametrize(("task", "label"), [("binary", "probability"), ("multiclass", "probabilities")])
+def test_a_label_named_like_the_score_gives_way(manifest: ModelManifest, task: str, label: str) -> None:
+    types = types_of(manifest, task, label=label)
+    assert types.scores_of(answer_of(types, SCORES[task])["predictions"]) == SCORES[task]
+
+
+def test_a_clustering_needs_no_label(manifest: ModelManifest) -> None:
+    types = types_of(manifest, "clustering", label="", positive_meaning="")
+    assert answer_of(types, [[0.2, 0.1]])["predictions"] == [{"cluster": 0, "scores": [0.2, 0.1]}]
+
+
+@pytest.mark.parametrize("task", SCORES)
+def test_a_meaning_is_one_sentence(manifest: ModelManifest, task: str) -> None:
+    for words in ("arrives a day late", ""):
+        changes = {"task": task, "positive_meaning": words, "label": "" if task == "clustering" else "is_late"}
+        found = meaning_of(manifest.model_copy(update=changes))
+        assert found.startswith(words or ("the cluster" if task == "clustering" else "is_late"))
+        assert not found.endswith(".")
+
+
+@pytest.mark.parametrize(("task", "scores"), [("multiclass", [[1.1, 0, 0]]), ("regression", [float("nan")])])
+def test_what_is_no_score_is_never_answered(manifest: ModelManifest, task: str, scores: Any) -> None:
+    with pytest.raises(ValueError, match="Prediction"):
+        types_of(manifest, task).answer(SERVING, np.array(scores), threshold=0.4)
+
+
+@pytest.fixture(scope="session")
+def worded(manifest: ModelManifest) -> WireTypes:
+    """The types of a model with a boolean and a text."""
+    features = manifest.features.model_copy(update={"inputs": {"fragile": "boolean", "note": "text"}, "required": ()})
+    return wire_types(manifest.model_copy(update={"features": features}), {"fragile": True, "note": "ring twice"})
+
+
+def test_booleans_and_texts_are_taken_as_they_are(worded: WireTypes) -> None:
+    assert accepted(worded, {"fragile": False, "note": ""}) == {"fragile": False, "note": ""}
+    assert accepted(worded, {"note": "x" * 5_000}) == {"fragile": None, "note": "x" * 5_000}
+    row = worded.request.model_json_schema()["$defs"]["Row"]["properties"]
+    assert row["fragile"] == {"type": "boolean", "nullable": True, "title": "fragile"}
+    assert row["note"] == {"type": "string", "maxLength": 5_000, "nullable": True, "title": "note"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("fragile", 1), ("fragile", "true"), ("fragile", 0.0), ("note", "x" * 5_001), ("note", 7), ("note", ["x"])],
+)
+def test_what_is_no_boolean_or_text_is_refused(worded: WireTypes, field: str, value: Any) -> None:
+    assert refused_fields(worded, {"rows": [{field: value}]}) == [f"rows.0.{field}"]
 
 
 def test_the_schema_shows_the_example_and_is_openapi_3_0(types: WireTypes) -> None:

@@ -59,7 +59,7 @@ def test_online_and_offline_scores_agree_to_the_last_bit(
     client: httpx.Client, model: Path, parcels: pl.DataFrame
 ) -> None:
     """All rows together and each alone, with missing values and unknown categories among them."""
-    offline = load_predictor(model, threads=2).probabilities(parcels)
+    offline = load_predictor(model, threads=2).scores(parcels)
     rows = [json_row(item, INPUTS) for item in parcels.to_dicts()]
     together = client.post("/predict", json={"rows": rows}).json()
     alone = [client.post("/predict", json={"rows": [item]}).json()["predictions"][0] for item in rows[:50]]
@@ -167,7 +167,7 @@ def test_the_smoke_test_reports_parity_and_latency(
     settings: Settings, tag: str, model: Path, parcels: pl.DataFrame
 ) -> None:
     """One offline score is wrong on purpose: its row is found, and only it."""
-    offline = load_predictor(model).probabilities(parcels)
+    offline = load_predictor(model).scores(parcels)
     offline[3] = np.nextafter(offline[3], 1)
     report = ask_bento(settings, tag, parcels.to_dicts(), offline, latency_requests=20)
     assert (report.tag, report.model_id, report.rows, report.mismatches) == (tag, model.name, parcels.height, 1)

@@ -75,6 +75,7 @@ def test_the_champion_stands_beside_the_baseline_of_its_own_test(busy: Home, toy
     champion = product_status(busy, toy)["champion"]
     assert (champion["model_id"], champion["as_of"]) == ("lightgbm-1", "2024-01")
     assert (champion["metrics"], champion["baseline_metrics"]) == ({"roc_auc": 0.8}, {"roc_auc": 0.5})
+    assert champion["baseline"] == "baseline"
 
 
 def test_a_status_is_plain_json(busy: Home, toy: ProductSpec) -> None:

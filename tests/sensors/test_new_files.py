@@ -1,8 +1,11 @@
 """A request becomes Dagster's: which job, which partitions, which tags."""
 
+from pathlib import Path
+
+from assets.raw.landing import LandedFile
 from assets.spec import ProductSpec
 from sensors.inbox import Request
-from sensors.new_files import RANGE_END, RANGE_START, run_request
+from sensors.new_files import RANGE_END, RANGE_START, run_request, why_not
 
 
 def test_a_batch_that_goes_all_the_way_is_a_run_of_its_partition(toy: ProductSpec) -> None:
@@ -20,3 +23,11 @@ def test_several_batches_are_one_run_over_their_range_before_the_journey(toy: Pr
     assert int(found.tags["dagster/priority"]) > 0
     assert found.tags["headrace/product"] == "toy"
     assert found.tags["headrace/cause"] == "new file 2024-01, 2024-02"
+
+
+def test_a_skipped_look_says_what_it_waits_for() -> None:
+    half = LandedFile(Path("orders_2024-01.csv"), "toy", "2024-01", 1, 1)
+    assert why_not([], {}) == "no new file"
+    assert why_not([half], {"2024-02": ["kinds"], "2024-03": []}) == (
+        "waiting until whole: orders_2024-01.csv; 2024-02 waits for kinds"
+    )

@@ -1,45 +1,53 @@
-"""The baseline: every row gets the positive share of the training rows. What doesn't beat it has learned nothing."""
+"""The baseline: what is answered without looking at a row. What doesn't beat it has learned nothing.
 
+Classification: the training rows' share of each class, whose largest is the majority's. Numbers: the training mean.
+Clustering: k-means centres of rows whose columns were shuffled apart, so that what belongs together no longer does.
+"""
+
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper
 
+from assets.candidates.clusters import fit_centres, nearness
+from assets.candidates.graph import Graph
 from assets.candidates.registry import Algorithm, Fitted, Progress, merged
 from assets.candidates.training_set import TrainingSet
+from assets.tasks import NUMERIC, TASKS
+
+DEFAULTS: dict[str, Any] = {}
+MAX_CLUSTERS = 8
 
 
-def fit(rows: TrainingSet, params: dict[str, Any], _seed: int, _threads: int, _progress: Progress) -> Fitted:
-    """Build an ONNX graph that answers (1 - p, p) for each row, p the training rows' positive share."""
-    used = merged({}, params, name="baseline")
-    share = float(np.mean(rows.train_labels))
-    row_count = helper.make_node("Slice", ["shape", "zero", "one", "zero"], ["row_count"])
-    graph = helper.make_graph(
-        [
-            helper.make_node("Shape", ["X"], ["shape"]),
-            row_count,
-            helper.make_node("Concat", ["row_count", "one"], ["answer_shape"], axis=0),
-            helper.make_node("Expand", ["answer", "answer_shape"], ["probabilities"]),
-        ],
-        "baseline",
-        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [None, len(rows.columns)])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2])],
-        [
-            helper.make_tensor("zero", TensorProto.INT64, [1], [0]),
-            helper.make_tensor("one", TensorProto.INT64, [1], [1]),
-            helper.make_tensor("answer", TensorProto.FLOAT, [1, 2], [1 - share, share]),
-        ],
+def fit(rows: TrainingSet, params: dict[str, Any], seed: int, _threads: int, progress: Progress) -> Fitted:
+    """Build a graph that answers the same for each row; for a clustering see above."""
+    used = merged(DEFAULTS, params, name="baseline")
+    if rows.task == "clustering":
+        return _clusters_of_nothing(rows, used, seed, progress)
+    graph = Graph(len(rows.columns))
+    if rows.task in NUMERIC:
+        answer, history = [float(np.mean(rows.train_labels))], {"mean": float(np.mean(rows.train_labels))}
+    else:
+        shares = np.bincount(rows.train_labels, minlength=len(rows.classes)) / len(rows.train_labels)
+        answer = shares[-1:].tolist() if rows.task == "binary" else shares.tolist()
+        history = {f"share of {name}": float(share) for name, share in zip(rows.classes, shares, strict=True)}
+    return Fitted("model.onnx", graph.bytes_of(graph.same_for_all(np.array(answer))), used, history)
+
+
+def _clusters_of_nothing(rows: TrainingSet, used: dict[str, Any], seed: int, progress: Progress) -> Fitted:
+    random = np.random.default_rng(seed)
+    shuffled = replace(
+        rows, train=random.permuted(rows.train, axis=0), validation=random.permuted(rows.validation, axis=0)
     )
-    # opset and IR are those that onnxruntime of the pinned version reads
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    return Fitted("model.onnx", model.SerializeToString(deterministic=True), used, {"positive_share": share})
+    ready, centres, _ = fit_centres(shuffled, clusters=0, max_clusters=MAX_CLUSTERS, seed=seed, progress=progress)
+    return Fitted("model.onnx", nearness(ready, centres), used, {"clusters": len(centres)})
 
 
 ALGORITHM = Algorithm(
-    description="Positive share of the training rows, for every row",
-    tasks=frozenset({"binary"}),
+    description="What the training rows answer without looking",
+    tasks=frozenset(TASKS),
     kinds=frozenset({"onnx"}),
     fit=fit,
+    defaults=DEFAULTS,
+    is_baseline=True,
 )

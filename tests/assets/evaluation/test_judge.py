@@ -1,16 +1,19 @@
 """Who is best, and whether the best is good enough: the gates that decide, each with what it saw."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 import pytest
 
+from assets.candidates.predictor import Predictor
+from assets.candidates.registry import algorithm
+from assets.candidates.training_set import TrainingSet
 from assets.errors import HeadraceError
-from assets.evaluation.judge import Verdict, judge, quality_gates, slice_metrics
-from assets.records import EvaluationReport, Gate, ModelManifest, SplitManifest
+from assets.evaluation.judge import Verdict, baselines, is_baseline, judge, permuted, slice_metrics
+from assets.features.row import RowEncoder
+from assets.records import EvaluationReport, ModelManifest, SplitManifest
 from assets.spec import ProductSpec
 
 ROWS = 400
@@ -24,10 +27,10 @@ class Scorer:
     """A model whose scores are a column of the rows: the judge only ever asks for these two."""
 
     manifest: ModelManifest
-    column: str
+    column: str | list[str]
 
-    def probabilities(self, frame: pl.DataFrame) -> np.ndarray:
-        """The column."""
+    def scores(self, frame: pl.DataFrame) -> np.ndarray:
+        """The column, or of several classes the columns."""
         return frame[self.column].to_numpy()
 
 
@@ -136,25 +139,6 @@ def test_a_champion_that_is_a_candidate_is_not_judged_twice(
     assert [report.role for report in verdict.reports] == ["candidate", "candidate"]
 
 
-def test_a_champion_that_needs_other_inputs_is_left_out(
-    toy: ProductSpec, judged: Callable[..., Verdict], manifest_of: Manifests
-) -> None:
-    features = manifest_of().features
-    other = features.model_copy(update={"inputs": {**features.inputs, "colour": "category"}})
-    champion = Scorer(manifest_of(features=other), "great")
-    verdict = judged(toy, {"baseline": "share", "lightgbm": "good"}, champion=champion)
-    assert {report.role for report in verdict.reports} == {"candidate"}
-
-
-def test_a_champion_newer_than_the_test_batch_is_left_out(
-    toy: ProductSpec, judged: Callable[..., Verdict], manifest_of: Manifests
-) -> None:
-    """In a backtest the champion of today has trained on the rows it would be tested on."""
-    champion = Scorer(manifest_of(as_of="2024-04"), "great")
-    verdict = judged(toy, {"baseline": "share", "lightgbm": "good"}, champion=champion)
-    assert {report.role for report in verdict.reports} == {"candidate"}
-
-
 # --- the gates ------------------------------------------------------------------------------------------------------
 
 
@@ -229,46 +213,17 @@ def test_slices_are_the_large_enough_ones_with_both_classes_and_missing_values_a
     assert found["pieces"].keys() <= {"0", "1"}
 
 
-def report_gates(spec: ProductSpec, scores: np.ndarray, **test: float) -> dict[str, Gate]:
-    """Gates of a model with these metrics against a baseline of 0.5."""
-    fields: dict[str, Any] = {"algorithm": "x", "role": "candidate", "split_id": "s", "validation": {}}
-    metrics = {
-        "roc_auc": 0.8,
-        "predicted_positive_share": 0.5,
-        "positive_share": 0.5,
-        "calibration_error": 0.01,
-        **test,
-    }
-    best = EvaluationReport(model_id="best", test=metrics, **fields)
-    baseline = EvaluationReport(model_id="base", test={"roc_auc": 0.5}, **fields)
-    return {gate.name: gate for gate in quality_gates(spec, best, baseline, scores)}
-
-
-@pytest.mark.parametrize(
-    ("name", "test", "verdict"),
-    [
-        ("beats_baseline", {"roc_auc": 0.55}, "PASSED"),
-        ("beats_baseline", {"roc_auc": 0.549}, "FAILED"),
-        ("beats_baseline", {"roc_auc": 0.4}, "FAILED"),
-        ("predicts_both_classes", {"predicted_positive_share": 0.001}, "PASSED"),
-        ("predicts_both_classes", {"predicted_positive_share": 0.0009}, "FAILED"),
-        ("predicts_both_classes", {"predicted_positive_share": 1.0}, "FAILED"),
-        ("calibration", {"calibration_error": 0.1}, "PASSED"),
-        ("calibration", {"calibration_error": 0.1001}, "FAILED"),
-        ("calibration", {"calibration_error": float("nan")}, "FAILED"),
-        ("beats_baseline", {"roc_auc": float("nan")}, "FAILED"),
-        ("worst_slice", {"roc_auc": 0.49}, "FAILED"),
-    ],
-)
-def test_a_gate_holds_at_its_threshold(toy: ProductSpec, name: str, test: dict[str, float], verdict: str) -> None:
-    """And a number that is none never passes."""
-    spec = toy.model_copy(update={"gates": toy.gates.model_copy(update={"beats_baseline_by": 0.05})})
-    assert report_gates(spec, np.array([0.1, 0.9]), **test)[name].verdict == verdict
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_a_score_that_is_no_number_fails(toy: ProductSpec, bad: float) -> None:
-    assert report_gates(toy, np.array([0.1, bad]))["predicts_both_classes"].verdict == "FAILED"
+def test_a_score_that_is_no_number_stops_the_evaluation(
+    toy: ProductSpec, frame: pl.DataFrame, split: SplitManifest, manifest_of: Manifests, bad: float
+) -> None:
+    broken = frame.with_columns(great=pl.when(pl.col("order_id") == 7).then(bad).otherwise(pl.col("great")))
+    candidates = {
+        "baseline": Scorer(manifest_of(algorithm="baseline"), "share"), "lightgbm": Scorer(manifest_of(), "great"),
+    }  # fmt: skip
+    with pytest.raises(HeadraceError, match="NaN or infinite") as caught:
+        judge(toy, split, frame, broken, candidates, None)
+    assert caught.value.found == "1 of 400"
 
 
 def test_every_gate_says_what_it_saw_and_its_threshold(toy: ProductSpec, judged: Callable[..., Verdict]) -> None:
@@ -276,3 +231,195 @@ def test_every_gate_says_what_it_saw_and_its_threshold(toy: ProductSpec, judged:
         assert gate.detail
         assert isinstance(gate.observed, float)
         assert gate.threshold != ""
+
+
+# --- the tasks ------------------------------------------------------------------------------------------------------
+
+FORECAST = {
+    "task": "forecast",
+    "candidates": [{"algorithm": name} for name in ("baseline", "seasonal_naive", "last_value", "lightgbm")],
+    "gates": {"slices": {"by": ["kind"], "min_rows": 20, "min_metric": 30}},
+}
+
+
+@pytest.fixture(scope="module")
+def years(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose outcome is a number, with the answers of imaginary forecasts."""
+    random = np.random.default_rng(5)
+    actual = 100 + 20 * np.sin(np.arange(ROWS) / 9) + random.normal(0, 2, ROWS)
+    return frame.select("order_id", "kind", "size", "pieces", "ordered_local_at").with_columns(
+        label=pl.Series(actual),
+        mean=pl.lit(100.0),
+        naive=pl.Series(actual + random.normal(0, 6, ROWS)),
+        last=pl.Series(actual + random.normal(0, 9, ROWS)),
+        model=pl.Series(actual + random.normal(0, 3, ROWS)),
+        worse=pl.Series(actual + random.normal(0, 7, ROWS)),
+    )
+
+
+def forecasts(manifest_of: Manifests, model: str, **changes: object) -> dict[str, Scorer]:
+    columns = {"baseline": "mean", "seasonal_naive": "naive", "last_value": "last", "lightgbm": model}
+    return {
+        name: Scorer(manifest_of(algorithm=name, task="forecast", classes=(), **changes), column)
+        for name, column in columns.items()
+    }
+
+
+def test_a_forecast_must_beat_the_best_of_its_baselines(
+    spec_of: Specs, years: pl.DataFrame, split: SplitManifest, manifest_of: Manifests
+) -> None:
+    spec = spec_of(FORECAST)
+    verdict = judge(spec, split, years, years, forecasts(manifest_of, "model"), None)
+    assert (verdict.best.algorithm, verdict.baseline.algorithm) == ("lightgbm", "seasonal_naive")
+    assert verdict.best.test["mape"] < verdict.baseline.test["mape"]
+    assert gates(verdict) == {"beats_baseline": "PASSED", "not_constant": "PASSED", "worst_slice": "PASSED"}
+    beaten_mean_only = judge(spec, split, years, years, forecasts(manifest_of, "worse"), None)
+    assert beaten_mean_only.best.test["mape"] < beaten_mean_only.reports[0].test["mape"]
+    assert gates(beaten_mean_only)["beats_baseline"] == "FAILED"
+
+
+def test_a_forecast_as_good_as_the_baseline_is_not_better(
+    spec_of: Specs, years: pl.DataFrame, split: SplitManifest, manifest_of: Manifests
+) -> None:
+    verdict = judge(spec_of(FORECAST), split, years, years, forecasts(manifest_of, "naive"), None)
+    assert verdict.best.test["mape"] == verdict.baseline.test["mape"]
+    assert gates(verdict)["beats_baseline"] == "FAILED"
+
+
+def test_where_less_is_better_the_best_has_the_least_and_a_slice_has_a_ceiling(
+    spec_of: Specs, years: pl.DataFrame, split: SplitManifest, manifest_of: Manifests
+) -> None:
+    spec = spec_of({**FORECAST, "gates.slices.min_metric": 4})
+    bad = years.with_columns(model=pl.when(pl.col("kind") == "coats").then(pl.col("worse")).otherwise(pl.col("model")))
+    candidates = forecasts(manifest_of, "worse") | {
+        "random_forest": Scorer(manifest_of(algorithm="random_forest", task="forecast", classes=()), "model")
+    }
+    verdict = judge(spec, split, bad, bad, candidates, None)
+    assert verdict.best.algorithm == "random_forest"
+    (gate,) = [gate for gate in verdict.blessing.gates if gate.name == "worst_slice"]
+    assert (gate.verdict, gate.detail) == ("FAILED", "mape of kind=coats")
+    assert gate.observed == max(verdict.best.slices["kind"].values())
+
+
+def test_rows_that_do_not_define_the_primary_metric_are_refused_with_what_to_do(
+    spec_of: Specs, years: pl.DataFrame, split: SplitManifest, manifest_of: Manifests
+) -> None:
+    nothing = years.with_columns(label=pl.lit(0.0))
+    with pytest.raises(HeadraceError, match="don't define mape") as caught:
+        judge(spec_of(FORECAST), split, years, nothing, forecasts(manifest_of, "model"), None)
+    assert "gates.primary: mae" in caught.value.fix
+
+
+CLASSES = ("ale", "lager", "stout")
+
+
+@pytest.fixture(scope="module")
+def beers(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows of three classes, the last ten of one that training has not seen."""
+    random = np.random.default_rng(6)
+    places = random.integers(0, 3, ROWS)
+    good = np.eye(3)[places] * 0.6 + random.dirichlet([2, 2, 2], ROWS) * 0.4
+    names = np.array(CLASSES)[places]
+    names[-10:] = "cider"
+    return frame.select("order_id", "kind", "size", "pieces", "ordered_local_at").with_columns(
+        pl.Series("label", names),
+        *(pl.Series(f"good {name}", good[:, place]) for place, name in enumerate(CLASSES)),
+        *(pl.lit([0.4, 0.3, 0.3][place]).alias(f"prior {name}") for place, name in enumerate(CLASSES)),
+    )
+
+
+def test_several_classes_are_judged_each_by_itself_and_a_new_one_is_always_wrong(
+    spec_of: Specs, beers: pl.DataFrame, split: SplitManifest, manifest_of: Manifests
+) -> None:
+    spec = spec_of({"task": "multiclass", "gates.max_calibration_error": 1})
+    candidates = {
+        name: Scorer(
+            manifest_of(algorithm=name, task="multiclass", classes=CLASSES), [f"{kind} {part}" for part in CLASSES]
+        )
+        for name, kind in (("baseline", "prior"), ("lightgbm", "good"))
+    }
+    verdict = judge(spec, split, beers, beers, candidates, None)
+    assert gates(verdict).keys() == {"beats_baseline", "predicts_several_classes", "worst_slice", "calibration"}
+    assert verdict.blessing.verdict == "BLESSED"
+    assert list(verdict.best.classes) == [*CLASSES, "(not in training)"]
+    assert verdict.best.classes["(not in training)"] == {"precision": 0, "recall": 0, "f1": 0, "rows": 10}
+    assert verdict.best.test["accuracy"] <= 1 - 10 / ROWS
+    constant = judge(spec, split, beers, beers, {**candidates, "lightgbm": Scorer(
+        manifest_of(task="multiclass", classes=CLASSES, seed=3), [f"prior {part}" for part in CLASSES]
+    )}, None)  # fmt: skip
+    assert gates(constant)["predicts_several_classes"] == "FAILED"
+
+
+def test_a_champion_that_knows_other_classes_is_judged_by_its_own(
+    spec_of: Specs, beers: pl.DataFrame, split: SplitManifest, manifest_of: Manifests
+) -> None:
+    """Its columns are in the order of its own classes, one of which the candidates don't have."""
+    spec = spec_of({"task": "multiclass"})
+    known = ("stout", "ale")
+    champion = Scorer(manifest_of(task="multiclass", classes=known, seed=9), [f"good {name}" for name in known])
+    candidates = {
+        "baseline": Scorer(
+            manifest_of(algorithm="baseline", task="multiclass", classes=CLASSES), [f"prior {name}" for name in CLASSES]
+        ),
+        "lightgbm": Scorer(manifest_of(task="multiclass", classes=CLASSES), [f"good {name}" for name in CLASSES]),
+    }
+    rows = beers.filter(pl.col("label").is_in(known))
+    verdict = judge(spec, split, rows, rows, candidates, champion)
+    assert verdict.reports[-1].role == "champion"
+    assert verdict.reports[-1].test["accuracy"] == 1
+
+
+def clustered(spec: ProductSpec, rows: TrainingSet, frame: pl.DataFrame, split: SplitManifest,
+              manifest_of: Manifests) -> Verdict:  # fmt: skip
+    """Fit k-means and the baseline for real, and judge them."""
+    candidates = {}
+    for name in ("baseline", "kmeans"):
+        fitted = algorithm(name).fit(rows, {"max_clusters": 3} if name == "kmeans" else {}, 1, 1, lambda _: None)
+        manifest = manifest_of(
+            algorithm=name, task="clustering", classes=(), label="", features=rows.schema, model_file=fitted.file_name
+        )
+        candidates[name] = Predictor(manifest, fitted.content)
+    return judge(spec, split, frame, frame, candidates, None)
+
+
+def test_a_clustering_must_find_more_than_in_shuffled_columns(
+    spec_of: Specs, rows: TrainingSet, orders: pl.DataFrame, split: SplitManifest, manifest_of: Manifests
+) -> None:
+    """Large and small orders come from two kinds of customers; shuffled, nothing belongs together."""
+    spec = spec_of({
+        "task": "clustering", "label": ..., "split.strategy": "random", "gates": {},
+        "candidates": [{"algorithm": "baseline"}, {"algorithm": "kmeans"}],
+    })  # fmt: skip
+    group = pl.Series([place % 3 == 0 for place in range(orders.height)])
+    frame = orders.drop("label").with_columns(
+        size=pl.when(group).then(90.0).otherwise(10.0) + pl.col("order_id") % 5,
+        pieces=pl.when(group).then(pl.lit(60)).otherwise(pl.lit(5)) + pl.col("order_id") % 7,
+        kind=pl.lit("shoes"),
+    )
+    encoder = RowEncoder(rows.schema)
+    training = replace(
+        rows, train=encoder.matrix(frame)[:400], validation=encoder.matrix(frame)[400:], task="clustering", classes=()
+    )
+    verdict = clustered(spec, training, frame, split, manifest_of)
+    assert (verdict.best.algorithm, verdict.best.test["clusters"]) == ("kmeans", 2)
+    assert verdict.best.test["smallest_cluster_share"] == pytest.approx(1 / 3)
+    assert verdict.best.test["silhouette"] > verdict.baseline.test["silhouette"] + 0.1
+    assert gates(verdict) == {"beats_baseline": "PASSED", "no_tiny_cluster": "PASSED"}
+
+
+def test_shuffled_columns_keep_their_values_and_lose_what_they_have_in_common() -> None:
+    column = np.arange(200.0)
+    matrix = np.column_stack([column, column])
+    shuffled = permuted(matrix, 1)
+    assert (np.sort(shuffled, axis=0) == matrix).all()
+    assert abs(np.corrcoef(shuffled.T)[0, 1]) < 0.2
+    assert (permuted(matrix, 1) == shuffled).all()
+
+
+def test_a_baseline_is_known_by_its_algorithm_and_the_best_comes_first(evaluation_of: Evaluations) -> None:
+    reports = [
+        evaluation_of(name, value, algorithm=name)
+        for name, value in (("baseline", 0.5), ("lightgbm", 0.9), ("seasonal_naive", 0.6), ("gone", 0.99))
+    ]
+    assert [item.algorithm for item in baselines(reports, "roc_auc")] == ["seasonal_naive", "baseline"]
+    assert not is_baseline("gone")

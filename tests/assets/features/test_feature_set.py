@@ -6,7 +6,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from assets.features.feature_set import MIN_CATEGORY_ROWS, feature_set_id, fit_schema, unfitted_schema
+from assets.features.feature_set import feature_set_id, fit_schema, unfitted_schema
+from assets.features.fitting import MIN_CATEGORY_ROWS
 from assets.spec import ProductSpec
 
 Specs = Callable[..., ProductSpec]
@@ -44,6 +45,8 @@ def test_what_defines_no_feature_does_not_change_the_id(
         {"features.exclude": ["size"]},
         {"features.inputs.size.required": True},
         {"key": ["order_id", "kind"]},
+        {"features.fitted": {"kind_share": {"kind": "frequency", "of": "kind"}}},
+        {"features.select": {"strategy": "importance", "top": 3}},
     ],
 )
 def test_another_definition_changes_the_id(toy: ProductSpec, spec_of: Specs, changes: dict[str, Any]) -> None:
@@ -52,6 +55,17 @@ def test_another_definition_changes_the_id(toy: ProductSpec, spec_of: Specs, cha
 
 def test_other_sql_behind_the_tables_changes_the_id(toy: ProductSpec) -> None:
     assert feature_set_id(toy, "sql") != feature_set_id(toy, "other sql")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kind": "one_hot"}, {"of": "pieces"}, {"terms": 3}, {"keep": True}],
+    ids=lambda change: next(iter(change)),
+)
+def test_another_transform_changes_the_id(spec_of: Specs, change: dict[str, Any]) -> None:
+    transform = {"kind": "frequency", "of": "kind"}
+    specs = [spec_of({"features.fitted": {"made": fields}}) for fields in (transform, {**transform, **change})]
+    assert feature_set_id(specs[0], "sql") != feature_set_id(specs[1], "sql")
 
 
 def test_another_order_of_the_columns_changes_the_id(

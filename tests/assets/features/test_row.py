@@ -106,6 +106,55 @@ def test_a_category_without_any_known_value_is_always_unknown(orders: pl.DataFra
     assert np.isnan(RowEncoder(empty).matrix(orders)[:, 0]).all()
 
 
+@given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=20), st.integers(1, 1_000))
+def test_a_row_feature_divided_by_a_number_has_the_same_bits_alone(values: list[float], divisor: int) -> None:
+    """Regression: Polars divides a lone row, but multiplies a column by 1 / divisor: three in ten rows differed."""
+    schema = FeatureSchema(
+        inputs={"size": "number"}, required=(), descriptions={}, row={"part": f"size / {divisor}"},
+        columns=(("part", "number"),), categories={},
+    )  # fmt: skip
+    encoder = RowEncoder(schema)
+    together = encoder.matrix(pl.DataFrame({"size": values, "key": range(len(values))}))
+    pieces = [pl.DataFrame({"size": [value], "key": [0]}) for value in values]
+    chunked = encoder.matrix(pl.concat(pieces, rechunk=False))
+    alone = np.vstack([encoder.matrix(encoder.frame_of([{"size": value}])) for value in values])
+    assert together.tobytes() == alone.tobytes() == chunked.tobytes()
+    assert np.vstack([encoder.matrix(piece) for piece in pieces]).tobytes() == together.tobytes()
+
+
+def test_numbers_that_are_not_finite_are_missing() -> None:
+    """JSON has neither NaN nor infinity, so serving is never asked for them."""
+    schema = FeatureSchema(
+        inputs={"size": "number"}, required=(), descriptions={}, row={"known": "size IS NOT NULL"},
+        columns=(("size", "number"), ("known", "number")), categories={},
+    )  # fmt: skip
+    frame = pl.DataFrame({"size": [1.0, float("nan"), float("inf"), -float("inf"), None], "key": range(5)})
+    found = RowEncoder(schema).matrix(frame)
+    assert found[:, 1].tolist() == [1, 0, 0, 0, 0]
+    assert np.isnan(found[1:, 0]).all()
+
+
+def test_booleans_are_numbers_to_a_model_and_booleans_to_expressions() -> None:
+    schema = FeatureSchema(
+        inputs={"gift": "boolean", "size": "number"}, required=(), descriptions={},
+        row={"wrapped": "CASE WHEN gift THEN size ELSE 0 END"},
+        columns=(("gift", "number"), ("wrapped", "number")), categories={},
+    )  # fmt: skip
+    encoder = RowEncoder(schema)
+    rows = [{"gift": True, "size": 3.0}, {"gift": False, "size": 3.0}, {"gift": None, "size": 3.0}]
+    assert encoder.columns(encoder.frame_of(rows))["gift"].to_list() == [1.0, 0.0, None]
+    assert encoder.matrix(encoder.frame_of(rows))[:2].tolist() == [[1, 3], [0, 0]]
+
+
+def test_only_what_a_selected_column_needs_is_computed(schema: FeatureSchema) -> None:
+    """A row feature that would fail is not asked where no column is made of it."""
+    broken = schema.model_copy(
+        update={"row": {**schema.row, "hour": "CAST('x' AS INT)"}, "columns": (("size", "number"),)}
+    )
+    encoder = RowEncoder(broken)
+    assert encoder.matrix(encoder.frame_of([{"size": 2.0}])).tolist() == [[2.0]]
+
+
 def test_a_row_feature_can_be_a_category() -> None:
     schema = FeatureSchema(
         inputs={"size": "number"}, required=(), descriptions={},

@@ -37,8 +37,8 @@ def measured(
     *, earlier: list[DriftReport] | None = None, batch_id: str = "2024-04",
 ) -> DriftReport:  # fmt: skip
     return measure_drift(
-        spec, batch_id=batch_id, model_id="champion", reference=reference, current=current, reference_scores=scores,
-        current_scores=new_scores, earlier=earlier or [],
+        spec, batch_id=batch_id, model_id="champion", reference=reference, current=current,
+        reference_scores=pl.Series(scores), current_scores=pl.Series(new_scores), earlier=earlier or [],
     )  # fmt: skip
 
 
@@ -81,6 +81,15 @@ def test_moved_scores_are_enough_alone(toy: ProductSpec, columns: pl.DataFrame, 
     found = measured(toy, columns, columns, scores, scores + 0.3)
     assert (found.verdict, found.drifted) == ("DRIFTED", ())
     assert found.prediction_psi > 0.2
+
+
+def test_predicted_classes_or_clusters_drift_by_how_often_they_are_predicted(
+    toy: ProductSpec, columns: pl.DataFrame
+) -> None:
+    classes = np.array(["ale", "lager"])[np.arange(5_000) % 2]
+    assert measured(toy, columns, columns, classes, classes[::-1]).verdict == "STABLE"
+    moved = np.where(np.arange(5_000) % 10 == 0, "ale", "lager")
+    assert measured(toy, columns, columns, classes, moved).verdict == "DRIFTED"
 
 
 def test_more_rows_are_not_more_drift(toy: ProductSpec, columns: pl.DataFrame, scores: np.ndarray) -> None:

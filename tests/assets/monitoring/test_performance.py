@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assets.monitoring.performance import degradation_alert, measure_performance
+from assets.monitoring.performance import degradation_alert, fall, measure_clusters, measure_performance
 from assets.records import PerformanceReport
 from assets.spec import ProductSpec
 
@@ -40,9 +40,11 @@ def labels() -> pl.DataFrame:
 def measured(
     spec: ProductSpec, scores: pl.DataFrame, labels: pl.DataFrame, *, reference: float = 0.9
 ) -> PerformanceReport:
+    constant = scores.with_columns(probability=pl.lit(0.25))
     return measure_performance(
-        spec, batch_id="2024-04", scores=scores, labels=labels, known_until=NOW, base_share=0.25, reference=reference
-    )
+        spec, batch_id="2024-04", scores=scores, labels=labels, known_until=NOW, baselines=[constant],
+        reference=reference,
+    )  # fmt: skip
 
 
 def test_known_labels_judge_the_scores_beside_the_baseline(
@@ -122,3 +124,106 @@ def test_an_alert_says_how_far_it_fell_and_is_one_per_batch_and_model(
 def test_scores_are_judged_as_they_are_kept(toy: ProductSpec, scores: pl.DataFrame, labels: pl.DataFrame) -> None:
     found = measured(toy, scores.with_columns(probability=pl.Series(np.linspace(1, 0, ROWS))), labels)
     assert 0.4 < found.metrics["roc_auc"] < 0.6
+
+
+# --- the tasks ------------------------------------------------------------------------------------------------------
+
+FORECAST = {
+    "task": "forecast", "gates": {}, "label.known_at": ..., "label.delay_minutes": 0,
+    "candidates": [{"algorithm": name} for name in ("baseline", "seasonal_naive", "last_value", "lightgbm")],
+}  # fmt: skip
+
+
+def forecast(spec: ProductSpec, error: float, *, reference: float = 5.0) -> PerformanceReport:
+    """A forecast that is everywhere off by so many percent, beside two baselines that are off by 10 and 20."""
+    actual = np.linspace(50, 150, ROWS)
+    frames = [
+        pl.DataFrame({"order_id": range(ROWS), "model_id": "champion", "predicted": actual * (1 + off / 100)})
+        for off in (error, 20, 10)
+    ]
+    labels = pl.DataFrame({"order_id": range(ROWS), "label": actual, "label_known_at": [None] * ROWS})
+    return measure_performance(
+        spec, batch_id="2024", scores=frames[0], labels=labels, known_until=NOW, baselines=frames[1:],
+        reference=reference,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(4.0, "OK"), (5.2, "OK"), (5.3, "DEGRADED")])
+def test_an_error_degrades_when_it_rises_by_the_share_that_the_spec_allows(
+    spec_of: Callable[..., ProductSpec], error: float, verdict: str
+) -> None:
+    """5 percent more than the 5 % of its own test are 5.25 %."""
+    spec = spec_of({**FORECAST, "monitoring.max_metric_drop": 0.05})
+    found = forecast(spec, error)
+    assert (found.verdict, found.rows_labelled) == (verdict, ROWS)
+    assert found.metrics["mape"] == pytest.approx(error)
+    alert = degradation_alert(spec, found)
+    assert (alert is None) == (verdict == "OK")
+    if alert:
+        assert alert.message == "mape of champion is 5.3000 on 2024, 0.3000 above its own test (5.0000)"
+
+
+def test_the_best_of_the_baselines_stands_beside_it(spec_of: Callable[..., ProductSpec]) -> None:
+    assert forecast(spec_of(FORECAST), 4.0).baseline_metrics["mape"] == pytest.approx(10)
+
+
+def test_labels_whose_moment_is_not_declared_are_known_with_the_row(spec_of: Callable[..., ProductSpec]) -> None:
+    assert forecast(spec_of(FORECAST), 4.0).rows_labelled == ROWS
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "reference", "lost"),
+    [("roc_auc", 0.7, 0.8, 0.1), ("r2", 0.9, 0.8, -0.1), ("log_loss", 0.5, 0.4, 0.1), ("mae", 12, 10, 0.2),
+     ("mape", 4, 5, -0.2), ("rmse", 3, 0, 3)],
+)  # fmt: skip
+def test_a_fall_is_positive_whichever_way_the_metric_goes(
+    metric: str, value: float, reference: float, lost: float
+) -> None:
+    assert fall(metric, value, reference) == pytest.approx(lost)
+
+
+def test_several_classes_are_judged_by_name(spec_of: Callable[..., ProductSpec]) -> None:
+    spec = spec_of({"task": "multiclass", "gates": {}})
+    rows = pl.DataFrame(
+        {
+            "order_id": range(4), "model_id": "champion",
+            "probabilities": [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]],
+        }
+    )  # fmt: skip
+    labels = pl.DataFrame(
+        {
+            "order_id": range(4),
+            "label": ["ale", "lager", "lager", "cider"],
+            "label_known_at": [NOW.replace(tzinfo=None)] * 4,
+        }
+    )
+    found = measure_performance(
+        spec, batch_id="2024-04", scores=rows, labels=labels, known_until=NOW, baselines=[], classes=("ale", "lager"),
+        reference=0.5,
+    )  # fmt: skip
+    assert (found.metrics["accuracy"], found.metrics["unseen_share"], found.baseline_metrics) == (0.5, 0.25, {})
+
+
+def test_clusters_are_watched_without_labels(spec_of: Callable[..., ProductSpec]) -> None:
+    """By how well they hold together in the batch, beside the null."""
+    spec = spec_of({
+        "task": "clustering", "label": ..., "gates": {},
+        "candidates": [{"algorithm": "baseline"}, {"algorithm": "kmeans"}],
+    })  # fmt: skip
+    random = np.random.default_rng(3)
+    groups = np.arange(ROWS) % 2
+    matrix = random.normal(0, 1, (ROWS, 2)) + 15 * groups[:, None]
+    given = np.eye(2)[groups]
+    rows = pl.DataFrame({"order_id": range(ROWS), "model_id": "champion", "scores": given.tolist()})
+    common = {
+        "batch_id": "2024-04",
+        "matrix": matrix,
+        "categorical": (),
+        "null": (random.permuted(matrix, axis=0), given),
+    }
+    found = measure_clusters(spec, scores=rows, reference=0.8, **common)
+    assert (found.verdict, found.rows_labelled) == ("OK", ROWS)
+    assert found.metrics["silhouette"] > 0.8
+    assert found.baseline_metrics["silhouette"] < 0.1
+    fallen = measure_clusters(spec, scores=rows, reference=0.99, **common)
+    assert fallen.verdict == "DEGRADED"

@@ -1,8 +1,10 @@
 """A batch is scored once, by the model that was live when it came."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -10,9 +12,11 @@ from assets.candidates.predictor import Predictor
 from assets.candidates.registry import algorithm
 from assets.candidates.training_set import TrainingSet
 from assets.lake import Lake
+from assets.predictions.checks import improper_rows, results
 from assets.predictions.score import read_scores, save_scores, scored_frame
 from assets.records import ModelManifest
 from assets.spec import ProductSpec
+from assets.tasks import Task, scores_of
 
 MOMENT = datetime(2024, 4, 1, 12, tzinfo=UTC)
 
@@ -41,7 +45,7 @@ def test_scores_say_row_probability_class_model_and_moment(
         "order_id", "batch_id", "probability", "is_positive", "model_id", "model_as_of", "scored_at",
     ]  # fmt: skip
     assert scores["order_id"].equals(inputs["order_id"])
-    assert scores["probability"].to_numpy().tobytes() == predictor.probabilities(inputs).tobytes()
+    assert scores["probability"].to_numpy().tobytes() == predictor.scores(inputs).tobytes()
     assert scores["is_positive"].equals((scores["probability"] >= 0.4).alias("is_positive"))
     assert scores["is_positive"].n_unique() == 2
     assert scores["model_id"].unique().to_list() == [predictor.manifest.model_id]
@@ -82,3 +86,79 @@ def test_a_batch_without_rows_has_no_scores(
     empty = scored_frame(spec, inputs.clear(), predictor, batch_id="2024-04", scored_at=MOMENT)
     assert save(lake, spec, "2024-04", empty) == 0
     assert read_scores(lake, spec, "2024-04") is None
+
+
+# --- the tasks ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model with given scores."""
+
+    manifest: ModelManifest
+    given: np.ndarray
+
+    def scores(self, frame: pl.DataFrame) -> np.ndarray:
+        """As many as there are rows."""
+        return self.given[: frame.height]
+
+
+SCORES = {
+    "multiclass": np.array([[0.7, 0.2, 0.1], [0.1, 0.3, 0.6], [0.2, 0.5, 0.3]]),
+    "regression": np.array([1.5, -2.0, 3.25]),
+    "forecast": np.array([10.0, 11.0, 12.0]),
+    "clustering": np.array([[-1.0, -2.0], [-5.0, -0.5], [-3.0, -1.0]]),
+}
+KEPT = {
+    "multiclass": {"predicted": ["a", "c", "b"], "probability": [0.7, 0.6, 0.5]},
+    "regression": {"predicted": [1.5, -2.0, 3.25]},
+    "forecast": {"predicted": [10.0, 11.0, 12.0]},
+    "clustering": {"cluster": [0, 1, 1]},
+}
+
+
+@pytest.mark.parametrize("task", SCORES)
+def test_what_is_kept_of_each_task_can_be_read_back_as_scores(
+    lake: Lake, toy: ProductSpec, orders: pl.DataFrame,
+    manifest_of: Callable[..., ModelManifest], task: Task,
+) -> None:  # fmt: skip
+    spec = toy.model_copy(update={"task": task, "product": f"scored_{task}"})
+    model = Scorer(manifest_of(task=task, classes=("a", "b", "c")), SCORES[task])
+    save(lake, spec, "2024-04", scored_frame(spec, orders.head(3), model, batch_id="2024-04", scored_at=MOMENT))
+    found = read_scores(lake, spec, "2024-04")
+    for name, values in KEPT[task].items():
+        assert found[name].to_list() == values
+    assert (scores_of(task, found) == SCORES[task]).all()
+    verdicts = {item.check_name: item.passed for item in results(spec, found, 3)}
+    assert len(verdicts) == 3
+    assert all(verdicts.values())
+    assert not {item.check_name: item.passed for item in results(spec, found, 4)}["counts"]
+
+
+@pytest.mark.parametrize(
+    ("task", "scores", "improper"),
+    [
+        ("binary", [0.0, 1.0, 0.5], 0),
+        ("binary", [-0.1, 1.1, np.nan], 3),
+        ("multiclass", [[0.5, 0.5], [0.5, 0.6], [1.5, -0.5]], 2),
+        ("regression", [1e12, -1e12, 0.0], 0),
+        ("forecast", [np.nan, np.inf, 0.0], 2),
+        ("clustering", [[-1.0, -2.0], [np.nan, 0.0]], 1),
+    ],
+)
+def test_scores_out_of_their_range_are_counted_by_row(task: Task, scores: list[object], improper: int) -> None:
+    assert improper_rows(task, np.array(scores, dtype=float)) == improper
+
+
+@pytest.mark.parametrize(("task", "name"), [("multiclass", "several_classes"), ("forecast", "not_constant"),
+                                            ("clustering", "several_clusters")])  # fmt: skip
+def test_the_same_answer_for_all_rows_warns(
+    toy: ProductSpec, orders: pl.DataFrame, manifest_of: Callable[..., ModelManifest], task: Task, name: str
+) -> None:
+    spec = toy.model_copy(update={"task": task})
+    model = Scorer(manifest_of(task=task, classes=("a", "b", "c")), np.repeat(SCORES[task][:1], 3, axis=0))
+    frame = scored_frame(spec, orders.head(3), model, batch_id="2024-04", scored_at=MOMENT)
+    found = {item.check_name: item for item in results(spec, frame, 3)}
+    assert not found[name].passed
+    assert found[name].severity.value == "WARN"
+    assert found["range"].passed

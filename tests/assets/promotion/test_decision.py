@@ -71,10 +71,34 @@ def test_a_champion_does_not_replace_itself(toy: ProductSpec, evaluation_of: Eva
     assert not found.is_promotion
 
 
-def test_a_champion_that_cannot_score_the_rows_gives_way(toy: ProductSpec, evaluation_of: Evaluations) -> None:
-    found = decision(toy, evaluation_of("new", 0.7), None, "old")
+def test_a_champion_that_cannot_be_compared_gives_way_and_that_is_said(
+    toy: ProductSpec, evaluation_of: Evaluations
+) -> None:
+    found = decide(toy, evaluation_of("new", 0.7), None, as_of="2024-03", live_id="old", why_not="the features changed")
     assert (found.verdict, found.champion_id) == ("PROMOTED_CHAMPION_NOT_COMPARABLE", "old")
+    assert found.reason == "the features changed; the challenger passed its gates with roc_auc 0.7000 on 2024-03"
     assert found.is_promotion
+
+
+@pytest.mark.parametrize(
+    ("value", "needed", "verdict"),
+    [
+        (4.9, 0.0, "PROMOTED_BETTER_THAN_CHAMPION"),
+        (5.0, 0.0, "KEPT_CHAMPION_NOT_BETTER"),
+        (5.1, 0.0, "KEPT_CHAMPION_NOT_BETTER"),
+        (4.9, 0.2, "KEPT_CHAMPION_NOT_BETTER"),
+        (4.7, 0.2, "PROMOTED_BETTER_THAN_CHAMPION"),
+        (float("nan"), 0.0, "KEPT_CHAMPION_NOT_BETTER"),
+    ],
+)
+def test_where_less_is_better_the_challenger_must_have_less(
+    spec_of: Callable[..., ProductSpec], evaluation_of: Evaluations, value: float, needed: float, verdict: str
+) -> None:
+    spec = spec_of({"gates.primary": "log_loss", "gates.min_improvement": needed})
+    new, old = (evaluation_of(name, 0.5, test={"log_loss": loss}) for name, loss in (("new", value), ("old", 5.0)))
+    found = decision(spec, new, old, "old")
+    assert found.verdict == verdict
+    assert ", less is better)" in found.reason
 
 
 def test_a_backtest_never_replaces_a_newer_champion(evaluation_of: Evaluations) -> None:

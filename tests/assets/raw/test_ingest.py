@@ -1,13 +1,16 @@
 """Loading one file: every row is loaded or in quarantine, once, with the row number it has in the file."""
 
+import io
 import itertools
 import string
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -427,3 +430,56 @@ def _nothing_stays_in_staging(lake: Lake) -> Iterator[None]:
     """Whatever became of a file, its copy is gone."""
     yield
     assert list(lake.staging.iterdir()) == []
+
+
+# --- Parquet --------------------------------------------------------------------------------------------------------
+
+
+def parquet(frame: pl.DataFrame) -> bytes:
+    """A frame as a Parquet file of several row groups."""
+    target = io.BytesIO()
+    frame.write_parquet(target, row_group_size=2)
+    return target.getvalue()
+
+
+def test_parquet_meets_the_same_contract_as_csv(inbox: Callable[..., Inbox]) -> None:
+    """Rows are loaded or quarantined with their places, whatever types the file has; columns are bound by name."""
+    source = inbox(required=("id",), nulls=("", "NA"))
+    frame = pl.DataFrame(
+        {
+            "value": [1.5, float("nan"), None, 0.1, 2.0],
+            "text": ["x", "y", "NA", "\u2028ä", ""],
+            "id": [1.0, 2.0, 3.0, 4.5, None],
+        }
+    )
+    batch = source.load(parquet(frame), file_name="delivery.PARQUET")
+    assert (batch.rows_in, batch.rows_loaded, batch.rows_quarantined) == (5, 2, 3)
+    assert [row[1:] for row in source.rows()] == [(1, 1, "x", 1.5), (3, 3, None, None)]
+    assert [(number, column, found) for number, column, _, found, _ in source.quarantine()] == [
+        (2, "value", "nan"), (4, "id", "4.5"), (5, "id", None),
+    ]  # fmt: skip
+
+
+def test_times_and_doubles_of_parquet_are_kept_to_the_bit(inbox: Callable[..., Inbox]) -> None:
+    source = inbox({"day": "DATE", "at": "TIMESTAMP", "value": "DOUBLE", "is_on": "BOOLEAN"})
+    at = datetime(2024, 2, 29, 10, 0, 0, 123456)  # noqa: DTZ001 - the lake's times are naive UTC
+    values = [0.1 + 0.2, 5e-324, -1.7976931348623157e308]
+    frame = pl.DataFrame({"day": [at.date()] * 3, "at": [at] * 3, "value": values, "is_on": [True, False, None]})
+    # as pandas writes a date: a time of day of zero, in nanoseconds
+    frame = frame.with_columns(pl.col("day").cast(pl.Datetime("ns")))
+    source.load(parquet(frame), file_name="times.parquet")
+    assert [row[2:] for row in source.rows()] == [
+        (at.date(), at, value, is_on) for value, is_on in zip(values, [True, False, None], strict=True)
+    ]
+
+
+def test_a_broken_or_wrong_parquet_file_is_refused_and_nothing_of_it_is_loaded(inbox: Callable[..., Inbox]) -> None:
+    source = inbox()
+    whole = parquet(pl.DataFrame({"id": list(range(500)), "text": ["x"] * 500, "value": [1.0] * 500}))
+    for number, content in enumerate((whole[:-100], b"", b"id,text,value\n1,x,1\n", whole[:4] + b"\0" * 40)):
+        with pytest.raises(RefusedFileError, match="can't be read as Parquet"):
+            source.load(content, batch=f"b{number}", file_name=f"broken_{number}.parquet")
+    with pytest.raises(RefusedFileError, match="columns are not the ones"):
+        source.load(parquet(pl.DataFrame({"id": [1], "text": ["x"], "other": [1]})), file_name="wrong.parquet")
+    assert source.rows() == []
+    assert {batch.status for batch in source.ledger()} == {"REFUSED"}

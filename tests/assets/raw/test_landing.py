@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 
 from assets.errors import HeadraceError
-from assets.raw.landing import REFERENCE_BATCH, deliver, find_batch, hash_file, identify, landed_files, stage_copy
+from assets.raw.landing import (
+    REFERENCE_BATCH,
+    deliver,
+    find_batch,
+    hash_file,
+    identify,
+    lacking,
+    landed_files,
+    stage_copy,
+)
 from assets.spec import ProductSpec
 
 
@@ -152,3 +161,29 @@ def test_only_a_regular_file_is_staged(tmp_path: Path, kind: str) -> None:
     with pytest.raises(HeadraceError, match="the file can't be read"):
         stage_copy(file, staging)
     assert list(staging.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("landed", "loaded", "missing"),
+    [
+        ([], [], ["kinds", "prices"]),
+        ([("kinds", REFERENCE_BATCH)], [("prices", "2024-01")], []),
+        ([("kinds", REFERENCE_BATCH), ("prices", "2024-02")], [], ["prices"]),
+        ([("prices", "2024-01")], [("kinds", "0a1b2c3d4e5f")], []),
+    ],
+)
+def test_a_batch_waits_for_every_source_that_is_not_optional(
+    spec_of: Callable[..., ProductSpec],
+    landed: list[tuple[str, str]],
+    loaded: list[tuple[str, str]],
+    missing: list[str],
+) -> None:
+    """A register has to have come once, a source of batches for this very batch; whether landed or loaded."""
+    columns = {"kind": "VARCHAR", "price": "DOUBLE"}
+    spec = spec_of(
+        {
+            "references.prices": {"files": r"prices_(?P<batch>.+)\.csv", "columns": columns},
+            "references.rates": {"files": r"rates\.csv", "columns": columns, "optional": True},
+        }
+    )
+    assert lacking(spec, "2024-01", landed, loaded) == missing

@@ -1,5 +1,6 @@
-"""The temporal split on a toy lake: nothing that was not known when the test began may train."""
+"""Splits on a toy lake: nothing that was not known when the test began may train, and parts are read as they were."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ from assets.features.read import batch_inputs, batch_labels, columns_of, read_pa
 from assets.lake import Lake
 from assets.records import SplitManifest
 from assets.spec import ProductSpec
-from assets.splits.temporal import make_split, overlapping_rows
+from assets.splits.service import make_split, overlapping_rows
 
 START = datetime.fromisoformat("2024-01-01")
 DAY = 24 * 60
@@ -201,7 +202,7 @@ def test_a_part_with_one_class_is_refused_and_named(lake: Lake, toy: ProductSpec
     with pytest.raises(HeadraceError, match="only one class") as caught:
         split(lake, toy, "b2")
     assert caught.value.where == "split as of b2: test"
-    assert caught.value.found == f"{30 if label else 0} of 30 positive"
+    assert caught.value.found == f"30 rows, all {str(label).lower()}"
 
 
 @pytest.mark.parametrize("as_of", ["b2", "b9"])
@@ -219,7 +220,7 @@ def test_parts_of_unlike_balance_are_warned_of(lake: Lake, toy: ProductSpec) -> 
     mostly = [Order(5000 + place, "b2", 30 * DAY + place, 30, place % 10 != 0) for place in range(30)]
     written(lake, [*orders, *mostly])
     (warning,) = split(lake, toy, "b2").warnings
-    assert warning == "test: 90.0% positive, 34.0% in train"
+    assert re.fullmatch(r"test: share of (true|false) differs from train by 0.56 \(more than 0.15\)", warning)
 
 
 # --- the same rows, named and found again ---------------------------------------------------------------------------
@@ -261,7 +262,7 @@ def test_two_labels_that_change_places_are_another_split(lake: Lake, toy: Produc
     orders[6], orders[7] = replace(orders[6], label=False), replace(orders[7], label=True)
     written(lake, orders)
     after = split(lake, toy, "b2")
-    assert after.parts["train"].positives == before.parts["train"].positives
+    assert after.parts["train"].outcomes == before.parts["train"].outcomes
     assert after.split_id != before.split_id
 
 
@@ -295,14 +296,66 @@ def test_a_part_has_keys_inputs_and_label_in_the_order_of_its_keys_and_no_outcom
     assert part.columns == [*columns_of(toy), "label"]
     assert not {"refund", "returned_at", "is_returned"} & set(part.columns)
     assert part["order_id"].to_list() == sorted(part["order_id"].to_list())
-    assert part["label"].to_list() == [int(place % 3 == 0) for place in range(60)]
+    assert part["label"].to_list() == [place % 3 == 0 for place in range(60)]
 
 
 def test_a_batch_is_scored_without_its_labels_and_judged_with_them(lake: Lake, toy: ProductSpec) -> None:
     written(lake, months("b1", "b2"))
     inputs, labels = batch_inputs(lake, toy, "b2"), batch_labels(lake, toy, "b2")
     assert inputs.columns == columns_of(toy)
-    assert labels.columns == ["order_id", "label", "label_known_at"]
+    assert labels.columns == ["order_id", "batch_id", "label", "label_known_at"]
     assert inputs["order_id"].equals(labels["order_id"])
     happened = START + timedelta(minutes=30 * DAY + 30)
-    assert labels["label_known_at"][0] == happened + timedelta(minutes=toy.label.delay_minutes)
+    assert labels["label_known_at"][0] == happened + timedelta(minutes=toy.wants_label.delay_minutes)
+
+
+# --- other strategies on a product --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["stratified", "random", "sequential", "time_series_folds"])
+def test_every_strategy_reads_each_labelled_row_in_one_part(lake: Lake, spec_of: Specs, strategy: str) -> None:
+    """Whatever the strategy: parts are disjoint, of the rows up to the batch, and of about the sizes asked for."""
+    written(lake, months("b1", "b2", "b3"))
+    spec = spec_of({"split.strategy": strategy, "split.ratios": [0.6, 0.2, 0.2]})
+    manifest = split(lake, spec, "b2")
+    ids = part_ids(lake, spec, manifest)
+    read = [order_id for part in ids.values() for order_id in part]
+    assert len(read) == len(set(read))
+    assert set(read) <= {order.order_id for order in months("b1", "b2")}
+    assert {part: len(rows) for part, rows in ids.items()} == {p: item.rows for p, item in manifest.parts.items()}
+    if strategy in ("stratified", "random", "sequential"):
+        assert {part: len(rows) / 120 for part, rows in ids.items()} == pytest.approx(
+            {"train": 0.6, "validation": 0.2, "test": 0.2}, abs=0.03
+        )
+
+
+def test_a_row_keeps_its_part_when_batches_are_added(lake: Lake, spec_of: Specs) -> None:
+    """So a champion of an earlier batch has not trained on the test rows of a later one."""
+    spec = spec_of({"split.strategy": "stratified"})
+    written(lake, months("b1", "b2"))
+    before = part_ids(lake, spec, split(lake, spec, "b2"))
+    written(lake, months("b1", "b2", "b3"))
+    after = part_ids(lake, spec, split(lake, spec, "b3"))
+    assert all(set(before[part]) <= set(after[part]) for part in before)
+
+
+def test_rows_without_a_time_or_a_label_are_split_too(lake: Lake, spec_of: Specs) -> None:
+    """A clustering has neither: its parts are read from the features alone, without a label."""
+    spec = spec_of(
+        {"task": "clustering", "time": None, "label": None, "split.strategy": "random", "gates.slices": {},
+         "candidates": [{"algorithm": "baseline"}, {"algorithm": "kmeans"}]}
+    )  # fmt: skip
+    written(lake, months("b1", "b2"))
+    manifest = split(lake, spec, "b2")
+    with lake.connect() as con:
+        part = read_part(con, spec, manifest, "train")
+    assert "label" not in part.columns
+    assert part.height == manifest.parts["train"].rows > 80
+    assert manifest.parts["train"].event_from is None
+
+
+def test_a_test_of_too_few_rows_judges_nothing_and_is_refused(lake: Lake, spec_of: Specs) -> None:
+    written(lake, months("b1", "b2", rows=30))
+    with pytest.raises(HeadraceError, match="too few labelled rows to test") as caught:
+        split(lake, spec_of({"split.min_train_rows": 5, "split.min_test_rows": 31}), "b2")
+    assert (caught.value.expected, caught.value.found) == ("at least 31 rows", "30")

@@ -1,0 +1,1 @@
+"""Split functions of your own: a module each, chosen by `split: {strategy: custom, function: NAME}`."""

@@ -1,0 +1,478 @@
+"""Profile files with DuckDB, over all their rows: types, nulls, values, outliers, what could be key or time.
+
+A column's `sql` is the expression that the cleaned model uses as well, so what was profiled is what will be built.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import duckdb
+
+from assets.errors import HeadraceError
+from assets.naming import literal, quoted
+from assets.spec import ColumnType
+from orchestration.new.names import column_names
+
+Kind = Literal["integer", "number", "boolean", "category", "text", "timestamp"]
+DATA_TYPES: dict[Kind, str] = {
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "category": "VARCHAR",
+    "text": "VARCHAR",
+    "timestamp": "TIMESTAMP",
+}
+# texts that mean no value wherever they stand, and those that do only in a column of numbers or times
+_NULLS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "NULL", "Null", "null", "?")
+_WEAK_NULLS = ("None", "none", "-", "--", ".", "*", "missing", "unknown", "Unknown", "not available")
+_NUMBER_SHARE = 0.95  # from this share of numbers on, the few texts between them are mistakes
+_SHOWN = 5
+_MEAN_WORDS_OF_TEXT = 3.0
+_MAX_CATEGORY_LENGTH = 200  # what serving accepts of a category
+_FEW = 50  # values from which on a column is no mere list of names
+_COLUMNS_AT_ONCE = 50
+_FACTS, _MEASURES = 10, 7
+
+T = TypeVar("T")
+
+# a column that names rows, by its name
+ID_NAME = re.compile(r"(^|_)(id|ids|uuid|guid|key|identifier|rownames|row_name|index|number|nr|no|code|ssn|pid)_?$")
+_WITH_YEAR = r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
+_DATE_FORMATS = (
+    "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%Y-%m", "%Y/%m",
+    "%b %d %Y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %Y", "%B %Y", "%m/%Y",
+    "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M",
+    "%d.%m.%Y %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%Y%m%d",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: how it comes, what it becomes, and what all its rows say about it."""
+
+    raw: str  # header name
+    name: str  # name in the cleaned model
+    raw_type: ColumnType
+    kind: Kind
+    sql: str  # from the raw table's columns to the cleaned value
+    rows: int = 0
+    nulls: int = 0
+    distinct: int = 0
+    minimum: float | None = None  # of numbers; of times the text of it is in `examples`
+    maximum: float | None = None
+    outliers: int = 0  # numbers beyond three interquartile ranges
+    mean_words: float = 0.0
+    is_whole: bool = False  # a number without a fraction in any row
+    is_counter: bool = False  # rises by one from row to row
+    examples: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def data_type(self) -> str:
+        """DuckDB type in the cleaned model."""
+        return DATA_TYPES[self.kind]
+
+    @property
+    def present(self) -> int:
+        """Rows with a value."""
+        return self.rows - self.nulls
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether every row has a value of its own."""
+        return self.rows > 0 and self.distinct == self.rows
+
+    @property
+    def null_share(self) -> float:
+        """Share of rows without a value."""
+        return self.nulls / self.rows if self.rows else 0.0
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether it is a number."""
+        return self.kind in ("integer", "number")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """All files together. `con` has the tables `raw` (texts) and `typed` (cleaned names and types)."""
+
+    con: duckdb.DuckDBPyConnection
+    files: tuple[str, ...]
+    columns: tuple[Column, ...]
+    rows: int
+    rejected: int  # rows of another shape than the header's, which will be quarantined
+    duplicates: int  # rows that repeat another whole row
+    nulls: tuple[str, ...]  # texts that mean no value, as they are spelled
+
+    def column(self, name: str) -> Column | None:
+        """A column by its header name or its cleaned name, whatever the case."""
+        wanted = name.strip().lower()
+        exact = [item for item in self.columns if name in (item.raw, item.name)]
+        near = [item for item in self.columns if wanted in (item.raw.strip().lower(), item.name)]
+        return next(iter(exact or near), None)
+
+
+def profile_files(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> Profile:
+    """Read files whole and profile every column.
+
+    Raises:
+        HeadraceError: the files have different columns, no row, or lines that the raw stage would not read.
+    """
+    header, rejected = _read(con, files)
+    rows = _one(con, "select count(*) from raw")
+    if not rows:
+        raise HeadraceError(
+            "there is no row to learn from", where=", ".join(file.name for file in files), fix="give files with rows"
+        )
+    nulls = _null_spellings(con, header)
+    names = column_names(header)
+    columns = _typed(con, names, nulls)
+    selected = ", ".join(f"{item.sql} as {quoted(item.name)}" for item in columns)
+    as_nulls = ", ".join(literal(text) for text in nulls)
+    raw_values = ", ".join(
+        f"try_cast({value} as {item.raw_type}) as {quoted(item.raw)}"
+        for item in columns
+        for value in (f"case when {quoted(item.raw)} not in ({as_nulls}) then {quoted(item.raw)} end",)
+    )
+    con.execute(f"create table loaded as select headrace_file, headrace_row, {raw_values} from raw")
+    con.execute(f"create table typed as select headrace_file, headrace_row, {selected} from loaded")
+    measured = _measured(con, columns, rows)
+    every = ", ".join(quoted(item.name) for item in columns)
+    distinct = _one(con, f"select count(*) from (select distinct {every} from typed)")
+    return Profile(con, tuple(file.name for file in files), measured, rows, rejected, rows - distinct, nulls)
+
+
+def _read(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> tuple[list[str], int]:
+    """Fill `raw` with the texts of all files, as the raw stage reads them; returns header and rejected rows."""
+    con.execute("set preserve_insertion_order=true")
+    headers = [_header(con, file) for file in files]
+    for file, header in zip(files, headers, strict=True):
+        if set(header) != set(headers[0]):
+            odd = sorted(set(header) ^ set(headers[0]))
+            raise HeadraceError(
+                "the files have different columns",
+                where=file.name,
+                expected=", ".join(headers[0]),
+                found=f"only in one of the two: {', '.join(odd)}",
+                fix="give files of one kind; sources to be joined are references of a spec (docs/product-spec.md)",
+            )
+    rejected = 0
+    fields = ", ".join(quoted(name) for name in headers[0])
+    for place, (file, header) in enumerate(zip(files, headers, strict=True)):
+        create = f"insert into raw (headrace_file, headrace_row, {fields})" if place else "create table raw as"
+        try:
+            con.execute(
+                f"{create} select {place} as headrace_file, row_number() over () as headrace_row, {fields} "
+                f"from {_reader(file, header)}"
+            )
+        except duckdb.Error as error:
+            raise HeadraceError(
+                "the file can't be read as CSV",
+                where=file.name,
+                expected="comma-separated UTF-8 text",
+                found=str(error).splitlines()[0],
+                fix="open the file at the place named, mend it and try again",
+            ) from None
+        if not _is_parquet(file):
+            rejected = _one(con, "select count(distinct (file_id, line)) from reject_errors")
+    return headers[0], rejected
+
+
+def _is_parquet(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(4) == b"PAR1"
+
+
+def _header(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    if _is_parquet(file):
+        return [str(row[0]) for row in con.execute(f"describe from read_parquet({literal(str(file))})").fetchall()]
+    from assets.raw.ingest import read_header
+
+    return read_header(file)
+
+
+def _reader(file: Path, header: Sequence[str]) -> str:
+    """SQL that reads a file's values as text, with the raw stage's options."""
+    if _is_parquet(file):
+        texts = ", ".join(f"{quoted(name)}::varchar as {quoted(name)}" for name in header)
+        return f"(select {texts} from read_parquet({literal(str(file))}))"
+    names = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header)
+    return (
+        f"read_csv({literal(str(file))}, columns={{{names}}}, header=true, auto_detect=false, delim=',', quote='\"', "
+        "escape='\"', nullstr=[''], strict_mode=true, ignore_errors=true, store_rejects=true)"
+    )
+
+
+def _chunked(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Pieces of a list: one statement about many columns is planned once, one about all would take long to plan."""
+    for start in range(0, len(items), _COLUMNS_AT_ONCE):
+        yield items[start : start + _COLUMNS_AT_ONCE]
+
+
+def _row(con: duckdb.DuckDBPyConnection, sql: str) -> list[Any]:
+    return list(con.execute(sql).fetchone() or ())
+
+
+def _null_spellings(con: duckdb.DuckDBPyConnection, header: Sequence[str]) -> tuple[str, ...]:
+    """The texts among all values that mean no value, as they are spelled (` ?` is another text than `?`)."""
+    texts = ", ".join(literal(text) for text in _NULLS)
+    found = {""}
+    for names in _chunked(header):
+        lists = ", ".join(f"list(distinct {quoted(n)}) filter (trim({quoted(n)}) in ({texts}))" for n in names)
+        found.update(str(value) for values in _row(con, f"select {lists} from raw") for value in values or ())
+    return tuple(sorted(found))
+
+
+def _typed(con: duckdb.DuckDBPyConnection, names: Mapping[str, str], nulls: Sequence[str]) -> list[Column]:
+    """The type of every column, decided by all of its values."""
+    as_nulls = ", ".join(literal(text) for text in nulls)
+    columns = []
+    for chunk in _chunked(list(names)):
+        values = {raw: f"case when {quoted(raw)} not in ({as_nulls}) then trim({quoted(raw)}) end" for raw in chunk}
+        facts = _row(con, "select " + ", ".join(test for raw in chunk for test in _tests(values[raw])) + " from raw")
+        for place, raw in enumerate(chunk):
+            own = facts[place * _FACTS : (place + 1) * _FACTS]
+            columns.append(_as_plain(raw, names[raw], own) or _as_text(con, raw, names[raw], values[raw]))
+    return columns
+
+
+def _tests(value: str) -> list[str]:
+    """SQL of what `_as_plain` asks about a column's values, `_FACTS` in number."""
+    number = f"coalesce(isfinite(try_cast({value} as double)), false) and regexp_full_match({value}, '[-+0-9.eE]+')"
+    moment = f"regexp_matches({value}, '^{_WITH_YEAR}[T ].*:') and try_cast({value} as timestamptz) is not null"
+    present = f"filter ({value} is not null)"
+    return [
+        f"count({value})",
+        f"bool_and(lower({value}) in ('true', 'false')) {present}",
+        f"bool_and(regexp_full_match({value}, '[+-]?(0|[1-9][0-9]{{0,17}})')) {present}",
+        f"bool_and({number}) {present}",
+        f"bool_or(regexp_full_match({value}, '[+-]?0[0-9]+|[0-9]{{19,}}')) {present}",
+        f"bool_and(regexp_full_match({value}, '{_WITH_YEAR}') and try_cast({value} as date) is not null) {present}",
+        f"bool_and({moment}) {present}",
+        f"bool_or(regexp_matches({value}, ':.*(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$')) {present}",
+        f"min(try_cast({value} as double))",
+        f"max(try_cast({value} as double))",
+    ]
+
+
+def _as_text(con: duckdb.DuckDBPyConnection, raw: str, name: str, value: str) -> Column:
+    """A column that comes as text: read as times or numbers where that is what it holds."""
+    field = quoted(raw)
+    con.execute(
+        f"create or replace temp table cells as select {value} as v, count(*) as n from raw "
+        "group by 1 having v is not null"
+    )
+    weak = ", ".join(literal(text) for text in _WEAK_NULLS)
+    spelled = [str(v) for (v,) in con.execute(f"select v from cells where v in ({weak}) order by v").fetchall()]
+    con.execute(f"delete from cells where v in ({weak})")
+    said = ", ".join(literal(text) for text in spelled)
+    value = f"case when trim({field}) not in ({said}) then trim({field}) end" if spelled else f"trim({field})"
+    notes = (f"{', '.join(spelled)} read as no value",) if spelled else ()
+    for kind, sql, note in _readings(con, value, name):
+        return Column(raw, name, "VARCHAR", kind, sql, notes=(*notes, *((note,) if note else ())))
+    return Column(raw, name, "VARCHAR", "category", f"nullif(trim({field}), '')")
+
+
+def _as_plain(raw: str, name: str, facts: Sequence[Any]) -> Column | None:
+    """A column whose texts the raw stage can cast itself."""
+    field = quoted(raw)
+    present, boolean, integer, number, is_code, date, moment, zoned, low, high = facts
+    text, code = f"nullif(trim({field}), '')", "digits with leading zeros or very long: a code, not a number"
+    compact, utc = f"strptime({field}::varchar, '%Y%m%d')", f"{field} at time zone 'UTC'"
+    readings: tuple[tuple[Any, ColumnType, Kind, str, str], ...] = (
+        (not present, "VARCHAR", "category", text, ""),
+        (boolean, "BOOLEAN", "boolean", field, ""),
+        (is_code and number, "VARCHAR", "category", text, code),
+        (integer and _is_compact_date(name, low, high), "BIGINT", "timestamp", compact, "read as year, month, day"),
+        (integer, "BIGINT", "integer", field, ""),
+        (number, "DOUBLE", "number", field, ""),
+        (date, "DATE", "timestamp", f"{field}::timestamp", ""),
+        (moment and zoned, "TIMESTAMPTZ", "timestamp", utc, "brought to UTC"),
+        (moment, "TIMESTAMP", "timestamp", field, ""),
+    )
+    for holds, raw_type, kind, sql, note in readings:
+        if holds:
+            return Column(raw, name, raw_type, kind, sql, notes=(note,) if note else ())
+    return None
+
+
+def _readings(con: duckdb.DuckDBPyConnection, value: str, name: str) -> Iterator[tuple[Kind, str, str]]:
+    """Ways to read texts that the raw stage leaves as texts: dates, numbers as people write them, with mistakes."""
+    total, distinct = con.execute("select coalesce(sum(n), 0), count(*) from cells").fetchone() or (0, 0)
+    if total:
+        yield from _dates(con, value, total)
+        yield from _numbers(con, value, name, total, distinct)
+
+
+def _dates(con: duckdb.DuckDBPyConnection, value: str, total: int) -> Iterator[tuple[Kind, str, str]]:
+    for form in _DATE_FORMATS:
+        if not _fits(con, form):
+            continue
+        other = form.replace("%m/%d", "%d/%m")
+        note = f"read as {form}" + (f"; {other} would fit, too" if other != form and _fits(con, other) else "")
+        yield "timestamp", f"try_strptime({value}, {literal(form)})", note
+    if not _one(con, f"select count(*) from cells where not regexp_full_match(v, '{_WITH_YEAR}([T ].*)?')"):
+        bad = _one(con, "select coalesce(sum(n), 0) from cells where try_cast(v as timestamp) is null")
+        if bad <= (1 - _NUMBER_SHARE) * total:
+            yield "timestamp", f"try_cast({value} as timestamp)", f"{bad:,} read as missing: no time" if bad else ""
+
+
+def _fits(con: duckdb.DuckDBPyConnection, form: str) -> bool:
+    """Whether every text is a time of this format."""
+    return not _one(con, f"select count(*) from cells where try_strptime(v, {literal(form)}) is null")
+
+
+def _numbers(
+    con: duckdb.DuckDBPyConnection, value: str, name: str, total: int, distinct: int
+) -> Iterator[tuple[Kind, str, str]]:
+    plain = "coalesce(isfinite(try_cast(v as double)), false) and regexp_full_match(v, '[-+0-9.eE]+')"
+    good = _one(con, f"select coalesce(sum(n), 0) from cells where {plain}")
+    codes = _one(con, "select count(*) from cells where regexp_full_match(v, '[+-]?0[0-9]+')")
+    number = f"try_cast({value} as double)"
+    if good == total and not codes:
+        yield "number", number, ""
+    money = r"[-+]?\s*[$€£¥]?\s*[-+]?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)?([.][0-9]+)?\s*[%€$]?"
+    if not codes and not _one(con, f"select count(*) from cells where not regexp_full_match(v, {literal(money)})"):
+        formatted = f"regexp_replace({value}, '[$€£¥%,\\s]', '', 'g')"
+        yield "number", f"try_cast({formatted} as double)", "a number, without its sign, thousands commas or %"
+    is_many = good >= _NUMBER_SHARE * total and distinct > _SHOWN
+    if is_many and not codes and not ID_NAME.search(name):
+        odd = con.execute(f"select v from cells where not ({plain}) order by n desc, v limit 3").fetchall()
+        note = f"{total - good:,} read as missing: {', '.join(str(v) for (v,) in odd)}" if odd else ""
+        yield "number", f"case when isfinite({number}) then {number} end", note
+
+
+def _is_compact_date(name: str, low: float | None, high: float | None) -> bool:
+    """Whether whole numbers are dates such as 20130105: named so, and within plausible years."""
+    named = re.search(r"(^|_)(date|day|dt|time|ymd)(_|$)", name) is not None
+    return named and low is not None and high is not None and 18000101 <= low <= high <= 21001231  # noqa: PLR2004
+
+
+def _measured(con: duckdb.DuckDBPyConnection, columns: Sequence[Column], rows: int) -> tuple[Column, ...]:
+    """Count values, nulls and outliers; tell text from categories."""
+    found: list[Column] = []
+    for chunk in _chunked(columns):
+        tests = [test for column in chunk for test in _measures(column)]
+        facts = _row(con, "select " + ", ".join(tests) + " from typed")
+        bounds = [_wide_bounds(facts[place * _MEASURES : (place + 1) * _MEASURES]) for place in range(len(chunk))]
+        far = _row(
+            con,
+            "select "
+            + ", ".join(
+                f"count(*) filter ({quoted(c.name)} {b})" if b else "0" for c, b in zip(chunk, bounds, strict=True)
+            )
+            + " from typed",
+        )
+        for place, column in enumerate(chunk):
+            own = facts[place * _MEASURES : (place + 1) * _MEASURES]
+            found.append(_with_facts(con, column, rows, own, far[place]))
+    return tuple(found)
+
+
+def _measures(column: Column) -> list[str]:
+    """SQL of what is measured of a column, `_MEASURES` in number; null where it means nothing."""
+    field = quoted(column.name)
+    if not column.is_numeric:
+        return [f"count(distinct {field})", f"count({field})", *["null"] * 5]
+    quartiles = (f"quantile_cont({field}, {share})" for share in (0.25, 0.75))
+    return [
+        f"count(distinct {field})",
+        f"count({field})",
+        f"min({field})",
+        f"max({field})",
+        *quartiles,
+        f"bool_and({field} = floor({field}))",
+    ]
+
+
+def _wide_bounds(facts: Sequence[Any]) -> str:
+    """SQL of being beyond three interquartile ranges; empty where there is no spread (Tukey's outer fences, 1977)."""
+    low, high = facts[4], facts[5]
+    if low is None or high is None or high <= low:
+        return ""
+    return f"not between {low - 3 * (high - low)!r} and {high + 3 * (high - low)!r}"
+
+
+def _with_facts(con: duckdb.DuckDBPyConnection, column: Column, rows: int, facts: Sequence[Any], far: int) -> Column:
+    field, (distinct, present, low, high) = quoted(column.name), facts[:4]
+    found = replace(
+        column, rows=rows, nulls=rows - present, distinct=distinct, minimum=low, maximum=high, outliers=far,
+        is_whole=bool(facts[6]),
+    )  # fmt: skip
+    if distinct and (not column.is_numeric or distinct <= _FEW):
+        examples = con.execute(
+            f"select {field}::varchar from typed where {field} is not null "
+            f"group by 1 order by count(*) desc, 1 limit {_SHOWN}"
+        ).fetchall()
+    else:
+        examples = [(low,), (high,)] if distinct else []
+    found = replace(found, examples=tuple(str(value) for (value,) in examples))
+    if found.kind == "integer" and found.is_unique and not found.nulls:
+        steps = _one(
+            con,
+            f"""select count(*) from (select {field} - lag({field}) over (
+                partition by headrace_file order by headrace_row) as step from typed) where step <> 1""",
+        )
+        return replace(found, is_counter=not steps and rows > 1)
+    if found.kind == "category" and distinct > _FEW:
+        words, longest = _row(
+            con,
+            f"""select avg(len(string_split_regex({field}, '\\s+'))), max(length({field}))
+            from (select distinct {field} from typed where {field} is not null)""",
+        )
+        is_text = (words >= _MEAN_WORDS_OF_TEXT and distinct > 0.3 * present) or longest > _MAX_CATEGORY_LENGTH
+        return replace(found, mean_words=words, kind="text" if is_text else "category")
+    return found
+
+
+def span(con: duckdb.DuckDBPyConnection, column: Column) -> tuple[datetime | None, datetime | None]:
+    """First and last moment of a time column."""
+    field = quoted(column.name)
+    first, last = con.execute(f"select min({field}), max({field}) from typed").fetchone() or (None, None)
+    return first, last
+
+
+def _one(con: duckdb.DuckDBPyConnection, sql: str) -> int:
+    """The one whole number that a query gives."""
+    row = con.execute(sql).fetchone()
+    return int(row[0]) if row else 0
+
+
+def as_time(con: duckdb.DuckDBPyConnection, column: Column) -> Column | None:
+    """A time column as it is; of years, decimal years (1949.25) or Unix seconds a time column made of it, else None.
+
+    A made column is a column of its own, called `<name>_at`, added to `typed`.
+    """
+    if column.kind == "timestamp":
+        return column
+    if not column.is_numeric or column.minimum is None or column.maximum is None:
+        return None
+    low, high = column.minimum, column.maximum
+    if low >= 1500 and high <= 2200:  # noqa: PLR2004 - plausible years
+        months = "round(12 * ({} - floor({} + 0.02)))"
+        off = _one(
+            con,
+            f"select count(*) from (select 12 * {quoted(column.name)} as month from typed) "
+            "where abs(month - round(month)) > 0.05",
+        )
+        if off:
+            return None
+        # a twelfth is rounded in the file, so December may be a hair below the next year
+        form = f"make_date(floor({{}} + 0.02)::int, greatest({months}, 0)::int + 1, 1)::timestamp"
+        note = "a year" if column.kind == "integer" else "a decimal year"
+    elif low >= 1e8 and high <= 5e9 and re.search(r"time|stamp|epoch|date", column.name):  # noqa: PLR2004
+        form, note = "to_timestamp({}) at time zone 'UTC'", "Unix seconds"
+    elif low >= 1e11 and high <= 5e12 and re.search(r"time|stamp|epoch|date", column.name):  # noqa: PLR2004
+        form, note = "epoch_ms(({})::bigint)", "Unix milliseconds"
+    else:
+        return None
+    name = f"{column.name[:58]}_at"
+    made = replace(column, name=name, kind="timestamp", sql=form.replace("{}", column.sql), notes=(f"made of {note}",))
+    here = form.replace("{}", quoted(column.name))
+    con.execute(f"create or replace table typed as select *, {here} as {quoted(name)} from typed")
+    return _measured(con, [made], column.rows)[0]

@@ -1,0 +1,42 @@
+"""Run a product's dbt models in DuckDB without dbt: its own macros, rendered by Jinja, on the profiled rows."""
+
+from typing import Any
+
+import duckdb
+import jinja2
+
+from assets.naming import quoted
+from assets.settings import CHECKOUT
+from orchestration.new.conclude import Conclusions
+from orchestration.new.models import models
+
+_MACROS = "".join((CHECKOUT / "dbt_project" / "macros" / name).read_text() for name in ("new_batches.sql",))
+
+
+def build(found: Conclusions) -> tuple[duckdb.DuckDBPyConnection, str, str | None]:
+    """The tables of a new product; the names of its feature and label tables (None for a clustering)."""
+    con, name = found.profile.con, found.name
+    raw = ", ".join(quoted(column.raw) for column in found.profile.columns)
+    con.execute(
+        "create or replace table raw_table as "
+        f"select 'b' || headrace_file as batch_id, headrace_row as row_number, {raw} from loaded"
+    )
+    tables = {f"{name}_cleaned": "made_cleaned", f"{name}_features": "made_features", f"{name}_labels": "made_labels"}
+    made = models(found)
+    for suffix in ("cleaned", "features", "labels"):
+        text = next((text for path, text in made.items() if path.endswith(f"{name}_{suffix}.sql")), None)
+        if text is not None:
+            con.execute(f"create or replace table made_{suffix} as {_rendered(text, tables)}")
+    return con, "made_features", "made_labels" if found.task != "clustering" else None
+
+
+def _rendered(text: str, tables: dict[str, str]) -> str:
+    context: dict[str, Any] = {
+        "config": lambda **_: "",
+        "source": lambda *_: "raw_table",
+        "ref": tables.__getitem__,
+        "is_incremental": lambda: False,
+        "target": {"database": "lake"},
+        "this": "",
+    }
+    return jinja2.Environment(autoescape=False).from_string(_MACROS + text).render(context)  # noqa: S701 - SQL, not HTML

@@ -1,0 +1,138 @@
+"""Conclusions from small files, and wishes that can't be met."""
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+
+from assets.errors import HeadraceError
+from orchestration.new.conclude import Conclusions, check_name, conclude
+from orchestration.new.names import file_pattern
+from orchestration.new.profile import profile_files
+from orchestration.new.strength import roc_auc
+from orchestration.new.wishes import Wishes
+
+
+def concluded(folder: Path, columns: dict[str, Any], **wishes: Any) -> Conclusions:
+    pl.DataFrame(columns).write_csv(folder / "data.csv")
+    pattern, _ = file_pattern(["data.csv"])
+    return conclude("data", profile_files(duckdb.connect(), [folder / "data.csv"]), pattern, Wishes(**wishes))
+
+
+def columns_with(target: Any, **others: Any) -> dict[str, Any]:
+    random = np.random.default_rng(0)
+    rows = len(target)
+    return {"x": random.normal(size=rows).round(4), "kind": random.choice(["a", "b", "c"], rows), **others, "t": target}
+
+
+@pytest.mark.parametrize(
+    ("values", "task", "sql"),
+    [
+        (["true", "false"], "binary", '"t" = true'), (["Y", "N"], "binary", "\"t\" = 'Y'"), ([0, 1], "binary", '"t" = 1'),
+        (["benign", "malignant"], "binary", "\"t\" = 'malignant'"),
+        ([1.5, 2.5], "binary", '"t" = 2.5'),
+        (["no", "maybe"], "binary", "\"t\" = 'maybe'"), (["a", "b", "c"], "multiclass", '"t"::varchar'),
+        ([3, 4, 5, 6], "multiclass", '"t"::bigint::varchar'),
+        (["1.0", "2.0", "3.0"], "multiclass", '"t"::bigint::varchar'),
+        (list(range(60)), "regression", '"t"::double'), ([0.5, 1.5, 2.25], "regression", '"t"::double'),
+    ],
+)  # fmt: skip
+def test_the_values_of_the_target_say_the_task(values: list[Any], task: str, sql: str, tmp_path: Path) -> None:
+    found = concluded(tmp_path, columns_with(np.random.default_rng(1).choice(values, 300)))
+    assert (found.task, found.label.sql) == (task, sql)
+    assert found.target is not None
+    assert found.target.raw == "t"
+
+
+def test_missing_labels_stay_and_rare_classes_have_none(tmp_path: Path) -> None:
+    target = [None, *["a", "b"] * 100, "rare", "rare"]
+    found = concluded(tmp_path, columns_with(target))
+    assert found.task == "multiclass"
+    assert (found.label.rows, found.label.classes) == (200, 2)
+    assert any("rare (2 rows)" in sentence for _, sentence in found.said)
+
+
+def test_the_user_may_answer(tmp_path: Path) -> None:
+    answers = {"Which column is to be predicted?": "kind2", "Which kind2 is the one to find?": "left"}
+    target = np.random.default_rng(2).choice([1, 2, 3], 200)
+    sides = np.where(np.arange(200) % 3 == 0, "right", "left")
+    found = concluded(
+        tmp_path, columns_with(target, kind2=sides), ask=lambda question, _choices, _default: answers[question]
+    )
+    assert found.label.sql == "\"kind2\" = 'left'"
+
+
+def test_a_leak_may_be_kept_by_who_knows_better(tmp_path: Path) -> None:
+    target = np.random.default_rng(3).integers(0, 2, 400)
+    columns = columns_with(target, after=target * 7)
+    assert concluded(tmp_path, columns, target="t").leaks == ("after",)
+    kept = concluded(tmp_path, columns, target="t", ask=lambda *_: "yes")
+    assert kept.leaks == ()
+    assert "after" in {item.column.name for item in kept.features}
+
+
+def test_a_strong_but_honest_column_is_kept_and_pointed_at(tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    target = random.integers(0, 2, 500)
+    found = concluded(tmp_path, columns_with(target, strong=target + random.normal(0, 0.45, 500)), target="t")
+    assert found.leaks == ()
+    assert any(topic == "leak" and "strong" in sentence for topic, sentence in found.said)
+
+
+def test_an_identifier_in_each_row_is_no_leak_but_useless(tmp_path: Path) -> None:
+    target = np.random.default_rng(5).integers(0, 2, 300)
+    columns = columns_with(
+        target, user_id=np.random.default_rng(6).permutation(300) * 7, token=[f"k{n}" for n in range(300)]
+    )
+    found = concluded(tmp_path, columns, target="t")
+    assert [column.name for column in found.key] == ["user_id"]
+    assert "identifier-like" in found.left_out["token"]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "word"),
+    [
+        ({"target": "nope"}, "no such column"), ({"task": "ranking"}, "unknown task"),
+        ({"key": ("kind",)}, "don't name a row"),
+        ({"time": "x"}, "no time of the rows"), ({"time": "nope"}, "no such column"),
+        ({"key": ("nope",)}, "no such column"),
+        ({"target": "x", "task": "binary"}, "doesn't fit the task binary"),
+        ({"task": "forecast", "target": "x"}, "no regular series"),
+        ({"target": "x", "task": "multiclass"}, "doesn't fit the task multiclass"),
+        ({"target": "kind", "task": "regression"}, "doesn't fit the task regression"),
+    ],
+)  # fmt: skip
+def test_a_wish_that_can_not_be_met_is_refused(wishes: dict[str, Any], word: str, tmp_path: Path) -> None:
+    with pytest.raises(HeadraceError, match=word) as refusal:
+        concluded(tmp_path, columns_with(np.random.default_rng(7).integers(0, 2, 200)), **wishes)
+    assert refusal.value.fix
+
+
+def test_a_time_that_is_asked_for_splits_the_rows(tmp_path: Path) -> None:
+    at = [f"2024-0{1 + n // 100}-{1 + n % 28:02} 10:{n % 60:02}:00" for n in range(300)]
+    found = concluded(tmp_path, columns_with(np.arange(300) % 2, paid_at=at), target="t", time="paid_at")
+    assert (found.strategy, found.time and found.time.name) == ("temporal", "paid_at")
+
+
+def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    (tmp_path / "b.csv").write_text("x,z\n1,2\n")
+    with pytest.raises(HeadraceError, match="different columns"):
+        profile_files(duckdb.connect(), [tmp_path / "a.csv", tmp_path / "b.csv"])
+
+
+@pytest.mark.parametrize("name", ["Bad Name", "1x", "labels", "", "x-y", "a" * 64])
+def test_a_name_that_can_not_be_is_answered_with_one_that_can(name: str) -> None:
+    with pytest.raises(HeadraceError) as refusal:
+        check_name(name)
+    check_name(refusal.value.fix.split()[2])
+
+
+def test_roc_auc_counts_ties_half() -> None:
+    labels = np.array([0.0, 1.0, 0.0, 1.0])
+    assert roc_auc(np.array([1.0, 2.0, 3.0, 4.0]), labels) == pytest.approx(0.75)
+    assert roc_auc(np.ones(4), labels) == pytest.approx(0.5)
+    assert roc_auc(np.ones(2), np.ones(2)) == pytest.approx(0.5)

@@ -1,0 +1,146 @@
+"""Writing a product: whole or not at all, never over another, and what is written is what was concluded."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assets.errors import HeadraceError
+from assets.settings import CHECKOUT, Settings
+from assets.spec import load_specs
+from orchestration.cli.new import new
+from orchestration.new.conclude import conclude
+from orchestration.new.models import jinja
+from orchestration.new.profile import profile_files
+from orchestration.new.spec_file import text_of
+from orchestration.new.wishes import Wishes
+from orchestration.new.write import ensure_free, write_product
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from assets.settings import Settings
+from orchestration.cli.new import new
+import orchestration.new.write as write
+write._parse = lambda settings: os.kill(os.getpid(), signal.SIGKILL)
+new(Settings(), "shop", [Path(sys.argv[1])], yes=True)
+"""
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    shutil.copytree(
+        CHECKOUT / "dbt_project", tmp_path / "dbt_project", ignore=shutil.ignore_patterns("staging", "marts", "tests")
+    )
+    return Settings(home=tmp_path / "home", products=tmp_path / "products", dbt_project=tmp_path / "dbt_project")
+
+
+@pytest.fixture
+def orders(tmp_path: Path) -> Path:
+    random = np.random.default_rng(0)
+    size = random.normal(size=200).round(3)
+    pl.DataFrame(
+        {
+            "order": range(5, 205),
+            "size {{ x }}": size,
+            "returned": np.where(size + random.normal(size=200) > 0, "yes", "no"),
+        }
+    ).write_csv(tmp_path / "orders_2024-01.csv")
+    return tmp_path / "orders_2024-01.csv"
+
+
+def everything(settings: Settings) -> list[str]:
+    folders = (settings.products, settings.dbt_project)
+    return sorted(
+        str(path.relative_to(folder))
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".new.lock"
+    )
+
+
+def test_new_writes_a_product_that_loads_and_never_over_another(
+    settings: Settings, orders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = everything(settings)
+    new(settings, "shop", [orders], yes=True)
+    spec = load_specs(settings.products)["shop"]
+    assert (spec.task, spec.wants_label.column) == ("binary", "returned")
+    assert list(spec.features.inputs) == ["size_x"]
+    assert set(everything(settings)) - set(before) == {
+        "shop.yaml",
+        "models/staging/shop/_shop__sources.yml",
+        "models/staging/shop/_shop__models.yml",
+        "models/staging/shop/shop_cleaned.sql",
+        "models/marts/shop/_shop__models.yml",
+        "models/marts/shop/shop_features.sql",
+        "models/marts/shop/shop_labels.sql",
+    }
+    said = capsys.readouterr().out
+    assert "positive is returned = yes" in said
+    assert "identifier-like: counts the rows" in " ".join(said.split())
+    assert f"headrace land shop {orders}" in said
+    written = everything(settings), (settings.products / "shop.yaml").read_text()
+    with pytest.raises(HeadraceError, match="there already"):
+        new(settings, "shop", [orders], yes=True)
+    assert (everything(settings), (settings.products / "shop.yaml").read_text()) == written
+
+
+def test_models_that_dbt_can_not_read_leave_nothing(settings: Settings, orders: Path) -> None:
+    (settings.dbt_project / "models" / "broken.sql").write_text("select {{ nothing_of_this_name() }}")
+    before = everything(settings)
+    with pytest.raises(HeadraceError, match="dbt parse failed"):
+        new(settings, "shop", [orders], yes=True)
+    assert everything(settings) == before
+
+
+def test_a_kill_leaves_no_half_product_and_the_next_new_clears_up(settings: Settings, orders: Path) -> None:
+    environment = {
+        **settings.environment(),
+        "HEADRACE_PRODUCTS": str(settings.products),
+        "HEADRACE_DBT_PROJECT": str(settings.dbt_project),
+    }
+    before = everything(settings)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(orders)], cwd=CHECKOUT, env=environment, capture_output=True, check=False
+    )
+    assert killed.returncode == -9
+    assert not (settings.products / "shop.yaml").exists()
+    assert (settings.dbt_project / "models" / "staging" / "shop").exists()
+    ensure_free(settings, "shop")
+    assert everything(settings) == before
+
+
+def test_models_of_somebody_else_are_not_touched(settings: Settings, orders: Path) -> None:
+    folder = settings.dbt_project / "models" / "marts" / "shop"
+    folder.mkdir(parents=True)
+    (folder / "mine.sql").write_text("select 1")
+    with duckdb.connect() as con:
+        found = conclude("shop", profile_files(con, [orders]), r"orders_(?P<batch>.*)\.csv", Wishes())
+        with pytest.raises(HeadraceError, match="without a product"):
+            write_product(settings, found)
+    assert (folder / "mine.sql").read_text() == "select 1"
+    assert not settings.products.joinpath("shop.yaml").exists()
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_one_line_of_yaml(text: str) -> None:
+    line = text_of(text)
+    assert "\n" not in line
+    assert yaml.safe_load(f"{{a: {line}}}") == {"a": text}
+
+
+@given(st.text(alphabet=st.sampled_from("{}%#\"\\'a \n"), max_size=30))
+def test_any_sql_comes_through_jinja_unchanged(text: str) -> None:
+    import jinja2
+
+    sql = f'"{text}"'
+    assert jinja2.Environment(autoescape=False, keep_trailing_newline=True).from_string(jinja(sql)).render() == sql  # noqa: S701
