@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     ui_port: int = Field(default=3000, ge=1, le=65535)
     reports_port: int = Field(default=3001, ge=1, le=65535, description="where `headrace ui` serves the HTML reports")
     notify_webhook: str = Field(default="", description="address that a completed feature batch is posted to, as JSON")
-    notify_command: str = Field(default="", description="command that is given it on standard input; run without a shell")
+    notify_command: str = Field(default="", description="command that gets it on standard input; run without a shell")
     notify_email: str = Field(default="", description="receiver of an e-mail about it")
     notify_email_from: str = "headrace@localhost"
     notify_smtp_host: str = "localhost"

@@ -30,7 +30,7 @@ def fit_centres(
     """
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     ready = fit_preprocessing(rows, scale=True)
     train = ready.transform(_sample(rows.train, _FIT_ROWS, seed)).astype(np.float64)

@@ -41,8 +41,8 @@ def class_weights(labels: NDArray[Any]) -> NDArray[np.float64]:
 
 def _places(labels: NDArray[Any], how: str, seed: int) -> NDArray[np.int_]:
     """Places of the rows to train on, sorted: in the order of their keys the same model comes out every time."""
-    from imblearn.over_sampling import RandomOverSampler  # type: ignore[import-untyped]
-    from imblearn.under_sampling import RandomUnderSampler  # type: ignore[import-untyped]
+    from imblearn.over_sampling import RandomOverSampler
+    from imblearn.under_sampling import RandomUnderSampler
 
     sampler = (RandomOverSampler if how == "over" else RandomUnderSampler)(random_state=seed)
     sampler.fit_resample(np.arange(len(labels))[:, None], labels)

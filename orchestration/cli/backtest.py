@@ -14,7 +14,7 @@ from assets.spec import ProductSpec
 from orchestration.cli.console import out, show_error, table
 from orchestration.cli.runs import Runner
 
-_METRICS_SHOWN = 3
+_METRICS_SHOWN = 2
 
 
 def run_backtest(runner: Runner, batches: list[str], first: str, last: str) -> list[str]:
@@ -47,18 +47,17 @@ def show_backtest(home: Home, spec: ProductSpec, *, quiet: bool) -> list[dict[st
     if not quiet:
         columns = _columns(spec, rows)
         title = f"{spec.product}: tested on data after the training"
-        table(title, list(columns.values()), [[row[name] for name in columns] for row in rows])
+        table(title, [heading for _, heading in columns], [[row[name] for name, _ in columns] for row in rows])
         out.print(f"plot: {path}", soft_wrap=True)
     return rows
 
 
-def _columns(spec: ProductSpec, rows: list[dict[str, Any]]) -> dict[str, str]:
-    """What is shown of the rows, with its heading: the metric that decides first, each beside the baseline's."""
-    metrics = list(dict.fromkeys((spec.gates.primary, *SHOWN[spec.task])))[:_METRICS_SHOWN]
-    shown = {"as_of": "as of", "rows": "test rows", "algorithm": "best candidate", "baseline": "best baseline"}
-    for name in metrics:
-        shown |= {name: name, f"baseline_{name}": f"baseline's {name}"}
-    return {name: heading for name, heading in shown.items() if name in rows[0]}
+def _columns(spec: ProductSpec, rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What is shown of the rows, each with its heading: the metrics of the best candidate, then the baseline's."""
+    metrics = [name for name in dict.fromkeys((spec.gates.primary, *SHOWN[spec.task])) if name in rows[0]]
+    metrics = metrics[:_METRICS_SHOWN]
+    shown = [("as_of", "as of"), ("rows", "test rows"), ("algorithm", "best"), *((name, name) for name in metrics)]
+    return [*shown, ("baseline", "baseline"), *((f"baseline_{name}", name) for name in metrics)]
 
 
 def page(spec: ProductSpec, rows: list[dict[str, Any]]) -> str:
@@ -69,8 +68,8 @@ def page(spec: ProductSpec, rows: list[dict[str, Any]]) -> str:
     png = re.search(r"data:image/png;base64,[A-Za-z0-9+/=]+", picture)
     image = f'<img alt="{escape(spec.gates.primary)} over batches" src="{png[0]}">' if png else ""
     columns = _columns(spec, rows)
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in columns.values())
-    body = "".join("<tr>" + "".join(f"<td>{_cell(row[name])}</td>" for name in columns) + "</tr>" for row in rows)
+    head = "".join(f"<th>{escape(heading)}</th>" for _, heading in columns)
+    body = "".join("<tr>" + "".join(f"<td>{_cell(row[name])}</td>" for name, _ in columns) + "</tr>" for row in rows)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(spec.product)}: backtest</title>'
         "<style>body{font-family:sans-serif;margin:2rem}td,th{padding:.2rem .8rem;text-align:left}</style>"

@@ -124,8 +124,8 @@ def sentence(path: Sequence[str], values: Mapping[str, Any]) -> str:
         "split": lambda: f"{values['training_rows']:,} rows train, {values['test_rows']:,} test",
         "candidates": lambda: f"{values['model_id']} on {values['training_rows']:,} rows",
         "evaluation": lambda: (
-            f"best {values['best']}: ROC AUC {values['test_roc_auc']:.4f}, Brier {values['test_brier']:.4f} "
-            f"on the unseen batch; {values['blessing'].lower().replace('_', ' ')}"
+            f"best {values['best']}: {_told_metrics(values)} on the unseen batch; "
+            f"{values['blessing'].lower().replace('_', ' ')}"
         ),
         "promotion": lambda: f"{values['verdict']}: {values['reason']}",
         "bento": lambda: (
@@ -146,6 +146,22 @@ def sentence(path: Sequence[str], values: Mapping[str, Any]) -> str:
     return tellers[stage]() if stage in tellers else ""
 
 
+# those of the test rows that one line has room for, as far as the task has them
+_TOLD = {
+    "roc_auc": "ROC AUC",
+    "brier": "Brier",
+    "f1_macro": "macro F1",
+    "mape": "MAPE",
+    "r2": "R²",
+    "silhouette": "silhouette",
+}
+
+
+def _told_metrics(values: Mapping[str, Any]) -> str:
+    found = [f"{text} {values[f'test_{name}']:.4f}" for name, text in _TOLD.items() if f"test_{name}" in values]
+    return ", ".join(found[:2])
+
+
 def _monitoring(name: str, values: Mapping[str, Any]) -> str:
     if "model_id" not in values:
         return str(values["verdict"])
@@ -155,12 +171,14 @@ def _monitoring(name: str, values: Mapping[str, Any]) -> str:
             f"PSI of the scores {values['prediction_psi']:.2f}"
         )
     known = f"labels known for {values['rows_labelled']:,} of {values['rows_scored']:,}"
-    if "roc_auc" not in values:
+    told = [
+        f"{text} {values[name]:.4f} (baseline {values[f'baseline_{name}']:.4f})"
+        for name, text in _TOLD.items()
+        if name in values and f"baseline_{name}" in values
+    ]
+    if not told:
         return f"{known}: nothing to measure yet"
-    return (
-        f"{known}: ROC AUC {values['roc_auc']:.4f}, Brier {values['brier']:.4f} "
-        f"(baseline {values['baseline_brier']:.4f}); {values['verdict'].lower()}"
-    )
+    return f"{known}: {', '.join(told[:2])}; {values['verdict'].lower()}"
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -12,7 +12,6 @@ from orchestration.new.conclude import Conclusions
 _MARGIN = 0.015  # a later delivery differs a little
 _MAX_ROWS = 200_000
 _MUCH_MISSING = 0.45
-_FEW_TEST_ROWS, _VERY_FEW_TEST_ROWS = 1000, 100
 _NEARLY_ZERO = 1e-6
 
 
@@ -39,10 +38,6 @@ def gates(found: Conclusions, leaks: Leaks | None) -> Iterator[tuple[str, Any, s
     nulls = max((item.column.null_share for item in found.features), default=0.0)
     if nulls > _MUCH_MISSING:
         yield "max_null_share", round(min(nulls + 0.05, 1.0), 2), "the emptiest column"
-    tested = found.label.rows * (0.2 if found.is_tiny else 0.1)
-    if found.task in CLASSIFICATION and tested < _FEW_TEST_ROWS:
-        limit = 0.3 if tested < _VERY_FEW_TEST_ROWS else 0.2
-        yield "max_calibration_error", limit, f"few test rows (about {tested:.0f}) measure it roughly"
     if found.is_wide:
         yield "max_latency_p99_ms", 250, "a request carries many fields"
     if found.is_tiny or found.is_wide:

@@ -16,6 +16,7 @@ import duckdb
 from assets.errors import HeadraceError
 from assets.lake import write_file_atomically
 from assets.naming import literal, quoted
+from assets.raw.ingest import is_parquet
 
 _OURS = {"batch_id", "row_number"}
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -48,7 +49,8 @@ def plain_file(file: Path, folder: Path) -> PlainFile:
     if not file.is_file():
         raise HeadraceError("no such file", where=str(file), fix="check the path")
     content = file.read_bytes()
-    if content[:4] == b"PAR1":
+    if content[:4] == b"PAR1" or is_parquet(file.name):
+        _check_parquet(content, file)
         return PlainFile(file)
     changes: list[str] = []
     if content[:2] == b"\x1f\x8b":
@@ -76,6 +78,25 @@ def plain_file(file: Path, folder: Path) -> PlainFile:
     copy = folder / (name if name.lower().endswith(".csv") else f"{Path(name).stem}.csv")
     write_file_atomically(copy, text.encode())
     return PlainFile(copy, tuple(changes))
+
+
+def _check_parquet(content: bytes, file: Path) -> None:
+    """Refuse a Parquet file that isn't one, isn't named so, or whose names the lake can't have: it is not converted."""
+    fix = ""
+    if content[:4] != b"PAR1":
+        fix = "get the file again; it is no Parquet file"
+    elif not is_parquet(file.name):
+        fix = f"rename it to {file.stem}.parquet: files are told apart by their ending"
+    else:
+        try:
+            described = duckdb.execute(f"describe select * from read_parquet({literal(str(file))})").fetchall()
+            names = [str(row[0]) for row in described]
+            odd = [old for old, new in zip(names, _free_names(names), strict=True) if old != new]
+            fix = f"write it again with other names for these columns: {', '.join(odd)}" if odd else ""
+        except duckdb.Error as error:
+            fix = f"get the file again: {str(error).splitlines()[0]}"
+    if fix:
+        raise HeadraceError("the Parquet file can't be landed", where=file.name, fix=fix)
 
 
 def _unpacked(content: bytes, file: Path) -> bytes:

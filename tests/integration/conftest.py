@@ -15,7 +15,7 @@ def toy_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Se
     """Settings of a new home whose products are the toy shop alone."""
     project = tmp_path_factory.mktemp("project") / "dbt_project"
     shutil.copytree(
-        CHECKOUT / "dbt_project", project, ignore=shutil.ignore_patterns("flights", "tests", "target", "logs")
+        CHECKOUT / "dbt_project", project, ignore=shutil.ignore_patterns("models", "tests", "target", "logs")
     )
     shutil.copytree(TOY / "models", project / "models", dirs_exist_ok=True)
     products = tmp_path_factory.mktemp("products")

@@ -17,7 +17,7 @@ DEFAULTS: dict[str, Any] = {"clusters": 0, "max_clusters": 8, "smallest_variance
 def fit(rows: TrainingSet, params: dict[str, Any], seed: int, _threads: int, progress: Progress) -> Fitted:
     """Fit each number of bells from 2 by EM and keep the lowest BIC (Schwarz 1978); scores are shares of each row."""
     from sklearn.mixture import GaussianMixture
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     used = merged(DEFAULTS, params, name="gaussian_mixture")
     ready = fit_preprocessing(rows, scale=True)

@@ -40,8 +40,8 @@ SCORED = {"rows_scored": 1200, "rows_labelled": 900, "model_id": "lightgbm-1", "
         ),
         (
             ["monitoring", "performance"],
-            {**SCORED, "roc_auc": 0.7, "brier": 0.15, "baseline_brier": 0.2},
-            "labels known for 900 of 1,200: ROC AUC 0.7000, Brier 0.1500 (baseline 0.2000); ok",
+            {**SCORED, "roc_auc": 0.7, "baseline_roc_auc": 0.5, "brier": 0.15, "baseline_brier": 0.2},
+            "labels known for 900 of 1,200: ROC AUC 0.7000 (baseline 0.5000), Brier 0.1500 (baseline 0.2000); ok",
         ),
         (["cleaned"], {}, ""),
         (["a stage of tomorrow"], {"x": 1}, ""),

@@ -31,7 +31,8 @@ def columns_with(target: Any, **others: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("values", "task", "sql"),
     [
-        (["true", "false"], "binary", '"t" = true'), (["Y", "N"], "binary", "\"t\" = 'Y'"), ([0, 1], "binary", '"t" = 1'),
+        (["true", "false"], "binary", '"t" = true'), (["Y", "N"], "binary", "\"t\" = 'Y'"),
+        ([0, 1], "binary", '"t" = 1'),
         (["benign", "malignant"], "binary", "\"t\" = 'malignant'"),
         ([1.5, 2.5], "binary", '"t" = 2.5'),
         (["no", "maybe"], "binary", "\"t\" = 'maybe'"), (["a", "b", "c"], "multiclass", '"t"::varchar'),

@@ -70,7 +70,7 @@ def test_any_file_name_matches_its_own_pattern_or_is_refused(stem: str) -> None:
     if not name.startswith(".") and re.search(r"[A-Za-z0-9]", stem):
         assert is_batch_id(batch_of(file_pattern([name])[0], name))
     else:
-        with pytest.raises(HeadraceError, match="passes over|no letter or digit"):
+        with pytest.raises(HeadraceError, match=r"passes over|no letter or digit"):
             file_pattern([name])
 
 

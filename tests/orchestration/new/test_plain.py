@@ -3,6 +3,7 @@
 import gzip
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from assets.errors import HeadraceError
@@ -60,6 +61,20 @@ def test_what_is_no_table_is_refused_with_what_to_do(content: bytes, word: str, 
     with pytest.raises(HeadraceError, match=word) as refusal:
         plain_file(written(tmp_path, content), tmp_path / "copy")
     assert refusal.value.fix
+
+
+def test_parquet_lands_as_it_is_or_is_refused(tmp_path: Path) -> None:
+    right, wrong = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    pl.DataFrame({"x": [1], "Y y": [2]}).write_parquet(right)
+    assert plain_file(right, tmp_path).path == right
+    pl.DataFrame({"x": [1], "row_number": [3]}).write_parquet(wrong)
+    with pytest.raises(HeadraceError, match="row_number"):
+        plain_file(wrong, tmp_path)
+    with pytest.raises(HeadraceError, match=r"rename it to c\.parquet"):
+        plain_file(written(tmp_path, right.read_bytes(), "c.csv"), tmp_path)
+    for content in (b"PAR1 but no more", b"a,b"):
+        with pytest.raises(HeadraceError, match="get the file again"):
+            plain_file(written(tmp_path, content, "d.parquet"), tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

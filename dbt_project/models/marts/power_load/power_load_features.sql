@@ -23,7 +23,8 @@ with spine as (
 
 history as (
 
-    select day, year(day) as year, known_at, load_mwh
+    -- means are over decimals: their sums are exact, so the order in which rows are added does not matter
+    select day, year(day) as year, known_at, load_mwh::decimal(18, 6) as load_mwh
     from {{ ref('power_load_cleaned') }}
     where load_mwh is not null
 
@@ -90,7 +91,7 @@ last_weeks as (
 
 relative as materialized (
 
-    select history.day, history.year, occasion, weekday, day_kind, part_of_year, load_mwh / mean_mwh as share_of_level
+    select history.day, history.year, occasion, weekday, day_kind, part_of_year, (load_mwh / mean_mwh)::decimal(18, 15) as share_of_level
     from history
     join levels using (year)
     join calendar on calendar.day = history.day
@@ -148,7 +149,9 @@ profile as (
 
     -- each year counts the same
     select day, avg(share_of_level) as share_of_level
-    from (select day, year, avg(share_of_level) as share_of_level from comparable_days group by day, year)
+    from (
+        select day, year, avg(share_of_level)::decimal(18, 15) as share_of_level from comparable_days group by day, year
+    )
     group by day
 
 )
