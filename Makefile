@@ -35,10 +35,10 @@ demo: env ## the main job: a year of real flights, from landed files to a served
 	$(BIN)/headrace demo
 
 test: env ## the whole test suite
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 matrix: env ## `headrace new`, land and run on many data sets, to a live bento or a written refusal (an hour)
-	$(BIN)/pytest -m matrix tests/matrix
+	$(BIN)/pytest -m "matrix or journey" tests/matrix
 
 lint: env ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

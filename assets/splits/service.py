@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,9 @@ _OPTIONS = {
     "group": ("group",),
     "custom": ("function",),
 }
+# split id -> keys, part and fold: a run reads the parts of the champion's, the last and the new split many times
+_ASSIGNED: dict[str, pl.DataFrame] = {}
+_REMEMBERED = 4
 # text of the key columns -> 64 bits that are the same in every version of every library
 _KEY_HASH = "md5_number_lower(concat_ws(chr(31), {}))"
 
@@ -174,7 +176,8 @@ def make_split(
             fix="check that the batch is landed and its outcomes are delivered (headrace status)",
         )
     assignment = _assign(split.strategy, rows, _rule(draft), product=spec.product, where=where)
-    hashes = _hashes(con, spec, draft, rows, assignment)
+    chosen = _chosen(spec, rows, assignment)
+    hashes = _hashes(con, spec, draft, chosen)
     parts = {
         part: _described(rows.filter(assignment.part == part)).model_copy(
             update={"row_set_hash": hashes.get(part, "0-")}
@@ -183,27 +186,32 @@ def make_split(
     }
     parts = _with_unlabelled(rows, assignment, parts, as_of)
     _refuse_few(spec, split, parts, assignment, where)
-    return draft.model_copy(
+    manifest = draft.model_copy(
         update={
             "parts": parts,
             "known_until": _utc(assignment.known_until),
             "warnings": warnings_of(parts, split.ratios, split.strategy, split.max_balance_gap),
         }
     )
+    _remember(manifest, chosen)
+    return manifest
 
 
 def assigned(con: duckdb.DuckDBPyConnection, spec: ProductSpec, manifest: SplitManifest) -> pl.DataFrame:
     """Key columns, `part` and `fold` of every row that is in a part, by applying the manifest's rule again."""
-    return _assigned(_Request(con, spec, manifest))
+    known = _ASSIGNED.get(manifest.split_id)
+    if known is not None:
+        return known
+    rows = _rows(con, spec, manifest)
+    where = f"split as of {manifest.as_of}"
+    assignment = _assign(manifest.strategy, rows, _rule(manifest), product=spec.product, where=where)
+    return _remember(manifest, _chosen(spec, rows, assignment))
 
 
 def overlapping_rows(con: duckdb.DuckDBPyConnection, spec: ProductSpec, manifest: SplitManifest) -> int:
-    """Keys, by hash, that are in more than one part: 0 in a split that is one."""
-    keys = assigned(con, spec, manifest)
-    hashed = keys.with_columns(
-        key_hash=pl.concat_str([pl.col(name).cast(pl.String) for name in spec.key], separator="\x1f")
-    )
-    return hashed.group_by("key_hash").agg(pl.col("part").n_unique().alias("parts")).filter(pl.col("parts") > 1).height
+    """How often a key is in another part, too: 0 in a split that is one."""
+    keys = assigned(con, spec, manifest).select(*spec.key, "part").unique()
+    return keys.height - keys.select(spec.key).unique().height
 
 
 def warnings_of(
@@ -239,27 +247,11 @@ def balance_gap(reference: SplitPart, part: SplitPart) -> tuple[float, str]:
     return gaps.get(worst, 0.0), f"share of {worst}"
 
 
-class _Request:
-    """What an assignment is made of; equal when the split is, so that the parts of one are computed once."""
-
-    def __init__(self, con: duckdb.DuckDBPyConnection, spec: ProductSpec, manifest: SplitManifest) -> None:
-        self.con, self.spec, self.manifest = con, spec, manifest
-
-    def __hash__(self) -> int:
-        return hash((self.spec.spec_hash, self.manifest.split_id))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Request) and hash(self) == hash(other)
-
-
-@lru_cache(maxsize=2)
-def _assigned(request: _Request) -> pl.DataFrame:
-    rows = _rows(request.con, request.spec, request.manifest)
-    where = f"split as of {request.manifest.as_of}"
-    assignment = _assign(
-        request.manifest.strategy, rows, _rule(request.manifest), product=request.spec.product, where=where
-    )
-    return _chosen(request.spec, rows, assignment)
+def _remember(manifest: SplitManifest, chosen: pl.DataFrame) -> pl.DataFrame:
+    _ASSIGNED[manifest.split_id] = chosen
+    while len(_ASSIGNED) > _REMEMBERED:
+        _ASSIGNED.pop(next(iter(_ASSIGNED)))
+    return chosen
 
 
 def _chosen(spec: ProductSpec, rows: pl.DataFrame, assignment: Assignment) -> pl.DataFrame:
@@ -276,8 +268,12 @@ def _rows(con: duckdb.DuckDBPyConnection, spec: ProductSpec, manifest: SplitMani
     """One row per row of the feature table up to the batch, with what strategies look at."""
     source = joined(spec, manifest.data_snapshot)
     columns = [f"features.{quoted(name)} as {quoted(f'key:{name}')}" for name in key_columns(spec)]
-    columns += ["features.batch_id as batch_id", f"{_KEY_HASH.format(_texts(spec.key, 'features'))} as key_hash"]
-    columns += [f"row_number() over (order by {listed(spec.key, 'features')}) as place"]
+    columns.append("features.batch_id as batch_id")
+    needs = STRATEGIES[manifest.strategy].needs
+    if "key_hash" in needs:
+        columns.append(f"{_KEY_HASH.format(_texts(spec.key, 'features'))} as key_hash")
+    if "place" in needs:
+        columns.append(f"row_number() over (order by {listed(spec.key, 'features')}) as place")
     if spec.time:
         columns.append(f"features.{quoted(spec.time.event)}::timestamp as event")
     if spec.label:
@@ -328,14 +324,13 @@ def _hashes(
     con: duckdb.DuckDBPyConnection,
     spec: ProductSpec,
     manifest: SplitManifest,
-    rows: pl.DataFrame,
-    assignment: Assignment,
+    chosen: pl.DataFrame,
 ) -> dict[str, str]:
     """Per part an order-free hash of exactly the rows that `read_part` reads."""
     label = [f"labels.{quoted(spec.label.column)}"] if spec.label else []
     # hashed twice: DuckDB joins a row's last column by XOR, so labels that changed places would cancel out
     hashed = ", ".join([*(f"features.{quoted(name)}" for name in columns_of(spec)), *label])
-    con.register("chosen_rows", _chosen(spec, rows, assignment).to_arrow())
+    con.register("chosen_rows", chosen.to_arrow())
     try:
         found = con.execute(
             f"""select chosen.part, count(*), printf('%016x', bit_xor(hash(hash({hashed}))))

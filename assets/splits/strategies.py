@@ -52,7 +52,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Strategy:
-    """One way to split; `needs` are the columns beside `key_hash` and `batch_id` that it cannot do without."""
+    """One way to split; `needs` are the columns beside `batch_id` that it cannot do without."""
 
     description: str
     needs: tuple[str, ...]
@@ -147,12 +147,14 @@ def custom(rows: pl.DataFrame, rule: Rule) -> Assignment:
 
 STRATEGIES: dict[str, Strategy] = {
     "temporal": Strategy("train on what was known when the batch began, test on the batch", ("event",), temporal),
-    "time_series_folds": Strategy("the same, validated on folds by time", ("event",), time_series_folds),
-    "stratified": Strategy("random, with the same share of each class in every part", ("label",), stratified),
-    "random": Strategy("random parts of each batch", (), random),
-    "sequential": Strategy("oldest rows train, newest test", (), sequential),
+    "time_series_folds": Strategy("the same, validated on folds by time", ("event", "key_hash"), time_series_folds),
+    "stratified": Strategy(
+        "random, with the same share of each class in every part", ("label", "key_hash"), stratified
+    ),
+    "random": Strategy("random parts of each batch", ("key_hash",), random),
+    "sequential": Strategy("oldest rows train, newest test", ("place",), sequential),
     "group": Strategy("rows of a group stay together", ("group_hash",), group),
-    "custom": Strategy("a function of your own", (), custom),
+    "custom": Strategy("a function of your own", ("key_hash", "place"), custom),
 }
 
 

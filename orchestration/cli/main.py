@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,6 +56,20 @@ def find_product(settings: Settings, name: str) -> ProductSpec:
             fix=f"add {name}.yaml there (CONTRIBUTING.md says how), or name one of these",
         )
     return specs[name]
+
+
+def as_raw_reads_it(settings: Settings, spec: ProductSpec, file: Path) -> tuple[Path, Sequence[str]]:
+    """A file, or its converted copy where it is a table with other delimiters, encoding or compression.
+
+    What can't be converted is delivered as it is: the raw stage says what is wrong and keeps it.
+    """
+    from orchestration.new.plain import plain_file
+
+    try:
+        found = plain_file(file, settings.home / "converted" / spec.product)
+    except HeadraceError:
+        return file, ()
+    return found.path, found.changes
 
 
 def require_batches(runner: Any, *wanted: str) -> list[str]:
@@ -122,7 +137,9 @@ def land(
     spec = find_product(settings, product)
     folder = Home(settings).landing(product)
     for file in files:
-        out.print(f"landed {deliver(spec, folder, file)}", soft_wrap=True)
+        readable, changes = as_raw_reads_it(settings, spec, file)
+        note = f" ({'; '.join(changes)})" if changes else ""
+        out.print(f"landed {deliver(spec, folder, readable)}{note}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -200,7 +217,8 @@ def split(
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="The product to make: small letters, digits and _.")],
-    files: Annotated[list[Path], typer.Option("--from", help="A delivered file; several times for several.")],
+    files: Annotated[list[Path], typer.Option("--from", help="A delivered file, or several.", metavar="FILE...")],
+    more: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,  # the further files after --from
     target: Annotated[str, typer.Option(metavar="COL", help="Column to predict.")] = "",
     task: Annotated[str, typer.Option(help="auto, binary, multiclass, regression, forecast or clustering.")] = "auto",
     time: Annotated[str, typer.Option(metavar="COL", help="Column with the time of a row.")] = "",
@@ -212,7 +230,7 @@ def new(
     """Make a product of files: profile them, conclude what they are, write its spec and its dbt models."""
     from orchestration.cli.new import new as make
 
-    make(Settings(), name, files, target=target, task=task, time=time, key=key or [], yes=yes)
+    make(Settings(), name, [*files, *(more or [])], target=target, task=task, time=time, key=key or [], yes=yes)
 
 
 @app.command()

@@ -54,7 +54,7 @@ def new(
     plain = [plain_file(file, settings.home / "converted" / name) for file in files]
     for file, item in zip(files, plain, strict=True):
         if item.changes:
-            out.print(f"{file.name}: {'; '.join(item.changes)}. Land the converted copy: {item.path}", markup=False)
+            out.print(f"{file.name}: {'; '.join(item.changes)}; `headrace land` does the same", markup=False)
     paths = [item.path for item in plain]
     pattern, why = file_pattern([path.name for path in paths])
     wishes = Wishes(target, task, time, tuple(key), ask_nobody if yes else ask_person)
@@ -65,7 +65,7 @@ def new(
         written = write_product(settings, found)
     for path in written:
         out.print(f"wrote {path}", markup=False, soft_wrap=True)
-    listed = " ".join(_shell(path) for path in paths)
+    listed = " ".join(_shell(path) for path in files)
     out.print(f"\nNext: headrace land {name} {listed}\n      headrace run {name}", markup=False, soft_wrap=True)
 
 

@@ -5,9 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
+from assets.cleaned.dbt import ensure_manifest
 from assets.settings import CHECKOUT, Settings
 from assets.spec import ProductSpec, load_specs
-from tests.toy.shop import TOY
+from orchestration.cli.runs import Runner
+from tests.toy.shop import TOY, drop
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +23,30 @@ def toy_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Se
     products = tmp_path_factory.mktemp("products")
     shutil.copy(TOY / "shop.yaml", products)
 
-    def make(name: str) -> Settings:
+    def settings_of(name: str) -> Settings:
         return Settings(home=tmp_path_factory.mktemp(name) / ".headrace", products=products, dbt_project=project)
+
+    parsed = ensure_manifest(settings_of("parsed")).parent.parent
+
+    def make(name: str) -> Settings:
+        settings = settings_of(name)
+        shutil.copytree(parsed, settings.home / "dbt")  # parsing again would cost each home seconds
+        return settings
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def loaded_settings(toy_settings: Callable[[str], Settings], shop: ProductSpec) -> Callable[[str], Settings]:
+    """The same with two batches landed and loaded, and no model yet; a copy of one home, as homes can move."""
+    template = toy_settings("loaded")
+    drop(template, [1, 2])
+    Runner(template, shop).load(["01", "02"], cause="test")
+
+    def make(name: str) -> Settings:
+        settings = toy_settings(name)
+        shutil.copytree(template.home, settings.home, dirs_exist_ok=True)
+        return settings
 
     return make
 

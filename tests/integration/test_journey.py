@@ -6,8 +6,10 @@ from collections.abc import Callable
 import dagster as dg
 import pytest
 
+from assets import ledger
 from assets.home import Home
 from assets.live import read_live
+from assets.records import Notification
 from assets.settings import Settings
 from assets.spec import ProductSpec
 from orchestration.cli.runs import Runner
@@ -51,6 +53,9 @@ def test_the_first_journey_ends_with_a_live_champion_that_beats_the_baseline(jou
     assert {gate["name"] for gate in status["gates"]} >= {"beats_baseline", "parity", "latency", "boots"}
     assert status["live"]["model_id"] == status["champion"]["model_id"]
     assert [item["verdict"] for item in status["decisions"]] == ["PROMOTED_FIRST_CHAMPION"]
+    with journey.home.lake("shop").connect() as con:
+        told = [item for _, item in ledger.records(con, "notifications", Notification)]
+    assert [(item.batch_id, item.rows) for item in told] == [(batch, 240) for batch in HISTORY]
 
 
 def test_a_later_batch_is_scored_by_the_champion_and_watched(journey: Runner) -> None:

@@ -17,9 +17,14 @@ pytestmark = pytest.mark.journey
 @pytest.mark.parametrize(
     "point", ["assets.raw.ingest.ledger.append_batch", "bentos.release.flip_live", "bentos.release._record_live"]
 )
-def test_kill_9_and_one_rerun_converge(toy_settings: Callable[[str], Settings], shop: ProductSpec, point: str) -> None:
+def test_kill_9_and_one_rerun_converge(
+    toy_settings: Callable[[str], Settings],
+    loaded_settings: Callable[[str], Settings],
+    shop: ProductSpec,
+    point: str,
+) -> None:
     """Killed amid ingest, before the pointer flips, or after it: one rerun ends as an undisturbed run would."""
-    settings = toy_settings("killed")
+    settings = (toy_settings if point.startswith("assets.raw") else loaded_settings)("killed")
     drop(settings, [1, 2])
     module, _, name = point.rpartition(".")
     code = f"""

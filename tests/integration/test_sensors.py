@@ -80,7 +80,7 @@ def test_a_lost_cursor_repeats_the_same_run_key(toy_settings: Callable[[str], Se
     settings = toy_settings("run_key")
     watcher = Watcher(settings, shop, "shop_new_files")
     drop(settings, [1])
-    make_old(settings, "orders_01.csv")
+    make_old(settings, "orders_01.csv", "customers.csv")
     watcher.tick()
     first = watcher.tick()
     watcher.cursor = None
@@ -88,12 +88,28 @@ def test_a_lost_cursor_repeats_the_same_run_key(toy_settings: Callable[[str], Se
     assert [item.run_key for item in watcher.tick()] == [item.run_key for item in first] != []
 
 
+def test_a_batch_waits_until_every_source_has_delivered(
+    toy_settings: Callable[[str], Settings], shop: ProductSpec
+) -> None:
+    """Orders without the register of customers are nothing to go on; both are, once the register is whole."""
+    settings = toy_settings("waits")
+    watcher = Watcher(settings, shop, "shop_new_files")
+    drop(settings, [1])
+    make_old(settings, "orders_01.csv")
+    watcher.tick()
+    assert watcher.tick() == [], "the register may still be growing"
+    make_old(settings, "customers.csv")
+    watcher.tick()
+    (request,) = watcher.tick()
+    assert request.partition_key == "01"
+
+
 def test_several_files_are_one_load_and_one_journey(toy_settings: Callable[[str], Settings], shop: ProductSpec) -> None:
     """All but the newest are only loaded, in one run over their range, queued before the newest's journey."""
     settings = toy_settings("several")
     watcher = Watcher(settings, shop, "shop_new_files")
     drop(settings, [1, 2, 3])
-    make_old(settings, "orders_01.csv", "orders_02.csv", "orders_03.csv")
+    make_old(settings, "customers.csv", "orders_01.csv", "orders_02.csv", "orders_03.csv")
     watcher.tick()
     load, journey = watcher.tick()
     assert (load.job_name, journey.job_name, journey.partition_key) == ("shop_load", "shop_journey", "03")

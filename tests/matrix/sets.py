@@ -250,9 +250,7 @@ def few_rows(folder: Path) -> list[Path]:
 
 
 SETS: dict[str, DataSet] = {
-    "breast_cancer": DataSet(
-        framed("breast_cancer.csv", "load_breast_cancer"), task="binary", target="target", is_default=True
-    ),
+    "breast_cancer": DataSet(framed("breast_cancer.csv", "load_breast_cancer"), task="binary", target="target"),
     "iris": DataSet(framed("iris.csv", "load_iris"), task="multiclass", target="target"),
     "wine": DataSet(framed("wine.csv", "load_wine"), task="multiclass", target="target"),
     "digits": DataSet(framed("digits.csv", "load_digits"), task="multiclass", target="target"),
@@ -327,7 +325,6 @@ SETS: dict[str, DataSet] = {
         copied("faithful.csv", "plotnine", "data", "faithful.csv"),
         {"task": "clustering"},
         task="clustering",
-        is_default=True,
     ),
     "ugly_names": DataSet(ugly_names, {"target": "Order ?"}, task="binary", target="order_", without=("column_1",)),
     "german_export": DataSet(german_export, {"target": "Preis"}, task="regression", target="preis"),

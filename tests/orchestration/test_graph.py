@@ -40,7 +40,7 @@ def graph(definitions: dg.Definitions) -> dict[str, Any]:
 
 
 def test_the_graph_is_the_recorded_one(tmp_path: Path) -> None:
-    """With labels and time, and without; compare with graph.json: after a meant change, write it again as the message says."""
+    """A product with labels and time and one without; after a meant change, write graph.json as the message says."""
     settings = Settings(home=tmp_path / "home")
     specs = load_specs(settings.products)
     found = graph(build_definitions(settings, {name: specs[name] for name in ("flights", "wines")}))
