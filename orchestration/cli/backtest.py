@@ -56,7 +56,7 @@ def _columns(spec: ProductSpec, rows: list[dict[str, Any]]) -> list[tuple[str, s
     """What is shown of the rows, each with its heading: the metrics of the best candidate, then the baseline's."""
     metrics = [name for name in dict.fromkeys((spec.gates.primary, *SHOWN[spec.task])) if name in rows[0]]
     metrics = metrics[:_METRICS_SHOWN]
-    shown = [("as_of", "as of"), ("rows", "test rows"), ("algorithm", "best"), *((name, name) for name in metrics)]
+    shown = [("as_of", "as of"), ("rows", "rows"), ("algorithm", "best"), *((name, name) for name in metrics)]
     return [*shown, ("baseline", "baseline"), *((f"baseline_{name}", name) for name in metrics)]
 
 

@@ -13,6 +13,8 @@ from rich.table import Table
 
 from assets.errors import HeadraceError
 
+_UNBOUNDED = 10_000  # wider than any table
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -193,6 +195,8 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
         shown.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=not is_last)
     for row in rows:
         shown.add_row(*(escape(_short(value)) for value in row))
+    if out.measure(shown, options=out.options.update_width(_UNBOUNDED)).maximum > out.width:
+        shown.padding = (0, 1, 0, 0)
     out.print(shown)
     out.print()
 

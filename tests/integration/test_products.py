@@ -10,20 +10,23 @@ import pytest
 from dateutil.easter import easter
 from sklearn.metrics import adjusted_rand_score
 
+from assets import ledger
 from assets.candidates.predictor import load_predictor
+from assets.candidates.registry import algorithm
+from assets.candidates.training import train
+from assets.candidates.training_set import load_training_set
 from assets.cleaned import dbt
 from assets.errors import HeadraceError
 from assets.features.leaks import judge_leaks
 from assets.features.read import batch_inputs
 from assets.home import Home
-from assets.live import read_live
 from assets.naming import CLEANED, FEATURES, table
 from assets.raw.ingest import load_file
 from assets.raw.landing import identify
 from assets.settings import CHECKOUT, Settings
 from assets.spec import ProductSpec, load_specs, parse_spec
-from orchestration.demos import write_movies
-from tests.toy.shop import headrace
+from assets.splits.service import make_split
+from orchestration.demos import write_movies, write_wines
 
 PRODUCTS = CHECKOUT / "orchestration" / "products"
 SPECS = load_specs(PRODUCTS)
@@ -95,20 +98,20 @@ def test_an_outcome_of_movies_under_another_name_is_found_by_what_it_knows(
 
 def test_wines_fall_into_the_clusters_of_their_vines_without_being_told(tmp_path: Path) -> None:
     """178 wines of three vines: as many clusters are found, and they agree (adjusted Rand index; 0 is chance)."""
-    settings = Settings(home=tmp_path / ".headrace")
-    told = headrace(settings, "demo", "wines")
-    assert told.returncode == 0, told.stdout + told.stderr
-    home, spec = Home(settings), SPECS["wines"]
-    live = read_live(settings.home, "wines")
-    assert live is not None
-    predictor = load_predictor(home.models("wines") / live.model_id)
-    lake = home.lake("wines")
-    frame = batch_inputs(lake, spec, live.as_of)
+    home, spec = Home(Settings(home=tmp_path / ".headrace")), SPECS["wines"]
+    built(home, "wines", write_wines(tmp_path))
+    lake, candidate = home.lake("wines"), next(item for item in spec.candidates if item.algorithm == "kmeans")
     with lake.connect() as con:
+        (as_of,) = ledger.loaded_batch_ids(con, "wines")
+        split = make_split(con, spec, as_of, "features-1")
         vines = con.execute(f"select cultivar from {table(CLEANED, 'wines')} order by batch_id, row_number").fetchall()
         columns = {row[0] for row in con.execute(f"describe {table(FEATURES, 'wines')}").fetchall()}
     assert "cultivar" not in columns
-    clusters = predictor.scores(frame).argmax(axis=1)
+    trained = train(
+        algorithm("kmeans"), candidate, spec=spec, split=split, rows=load_training_set(lake, spec, split),
+        folder=home.models("wines"), threads=1, progress=lambda _: None,
+    )  # fmt: skip
+    clusters = load_predictor(trained.folder).scores(batch_inputs(lake, spec, as_of)).argmax(axis=1)
     assert len(set(clusters.tolist())) == 3
     assert adjusted_rand_score([vine for (vine,) in vines], clusters) > 0.7
 

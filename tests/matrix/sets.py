@@ -24,7 +24,6 @@ class DataSet:
     key: tuple[str, ...] = ("batch_id", "row_number")
     without: tuple[str, ...] = ()  # columns that must be no features
     refusal: str = ""
-    is_default: bool = False  # its whole journey runs in every test run
 
 
 def package_file(package: str, *parts: str) -> Path:
@@ -296,9 +295,7 @@ SETS: dict[str, DataSet] = {
         target="nonfarm",
         key=("month",),
     ),
-    "air_passengers": DataSet(
-        pydataset("AirPassengers"), task="forecast", target="air_passengers", key=("time_at",), is_default=True
-    ),
+    "air_passengers": DataSet(pydataset("AirPassengers"), task="forecast", target="air_passengers", key=("time_at",)),
     "sunspots": DataSet(
         copied("sunspots.csv", "statsmodels", "datasets", "sunspots", "sunspots.csv"),
         task="forecast",

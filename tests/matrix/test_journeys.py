@@ -12,7 +12,7 @@ from assets.settings import CHECKOUT, Settings
 from orchestration.new.plain import plain_file
 from tests.matrix.sets import SETS
 
-_MARKS = {True: [pytest.mark.journey], False: [pytest.mark.matrix, pytest.mark.journey]}
+pytestmark = pytest.mark.matrix
 # gates whose word may be no: it is in the ledger then, and nothing is served
 _MAY_BE_REFUSED = {"seattle_weather", "sunspots", "stocks", "us_employment", "heart", "fair", "months"}
 
@@ -38,7 +38,7 @@ def headrace(settings: Settings, *arguments: str) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=_MARKS[item.is_default]) for name, item in SETS.items() if not item.refusal],
+    [name for name, item in SETS.items() if not item.refusal],
 )
 def test_an_unseen_file_becomes_a_served_model(
     name: str, empty_settings: Callable[[str], Settings], tmp_path: Path
