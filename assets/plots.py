@@ -158,6 +158,11 @@ def _figure(title: str, x: str, y: str, *, height: float = 3.2, width: float = 4
 
 
 def _markdown(figure: Any, name: str) -> str:
+    from matplotlib.text import Text
+
+    # names are people's: a "$" in them starts no formula
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return f"![{name}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"

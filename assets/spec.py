@@ -30,6 +30,11 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # columns of every raw table, and tables beside those of a product's sources
 _OUR_COLUMNS = {"batch_id", "row_number"}
 _OUR_TABLES = {"quarantine", "labels"}
+# columns that splits and the predictions table put beside the key
+_OUR_KEYS = {
+    *("label", "label_known_at", "part", "fold", "probability", "is_positive", "predicted", "probabilities", "cluster"),
+    *("scores", "model_id", "model_as_of", "scored_at"),
+}
 # DuckDB's own databases: a product's lake is attached under the product's name
 _DUCKDBS = {"memory", "system", "temp", "main"}
 # Polars gives these parts of a time as 8 or 16 bits
@@ -168,8 +173,9 @@ class FeaturesSpec(_Part):
         both = sorted({name for name in names if names.count(name) > 1})
         if both:
             raise ValueError(f"{', '.join(both)}: two features have the same name; rename the row or fitted feature")
-        if "label" in self.inputs:
-            raise ValueError("inputs: label is the name of what is predicted, when both are read; rename the input")
+        taken = sorted({"label", "fold"} & set(self.inputs))
+        if taken:
+            raise ValueError(f"inputs: {', '.join(taken)} is read beside the inputs under that name; rename the input")
         unknown = sorted(set(self.exclude) - set(self.inputs))
         if unknown:
             raise ValueError(f"exclude names unknown inputs: {', '.join(unknown)}; remove them")
@@ -355,6 +361,13 @@ class ProductSpec(_Part):
         taken = sorted(_OUR_TABLES & set(self.sources))
         if taken:
             raise ValueError(f"{', '.join(taken)}: the lake has a table of that name; rename product or reference")
+        reserved = sorted(_OUR_KEYS & set(self.key))
+        if reserved:
+            raise ValueError(
+                f"key: {', '.join(reserved)} is a column of our own beside the key; rename it in the dbt models"
+            )
+        if self.split.group is not None and self.split.group not in {*self.key, *self.features.inputs}:
+            raise ValueError(f"split.group: {self.split.group} is neither key nor input; name one of these columns")
         if self.gates.primary not in PRIMARIES[self.task]:
             known = ", ".join(PRIMARIES[self.task])
             raise ValueError(f"gates.primary: {self.gates.primary} is no metric of {self.task}; choose one of {known}")

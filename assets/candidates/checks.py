@@ -1,6 +1,6 @@
 """Checks of a candidate: it was trained, its scores are proper, and a second fit gives the same bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,7 +41,7 @@ def results(
     """The outcome for one trained candidate."""
     key = key_of(spec, STAGE, candidate.algorithm)
     scores = load_predictor(trained.folder, threads=threads).scores_of_matrix(rows.validation)
-    improper = improper_rows(spec.task, scores)
+    improper = improper_rows(spec.task, scores, trained.manifest.classes)
     first, second = refit_hashes(candidate, algorithm, trained.manifest.params, rows, spec.seed, threads)
     return [
         check_result(
@@ -63,14 +63,20 @@ def results(
     ]
 
 
-def improper_rows(task: Task, scores: Scores) -> int:
-    """How many rows have a score that is not finite, or no probability where it should be one."""
+def improper_rows(task: Task, scores: Scores, classes: Sequence[str] = ()) -> int:
+    """How many rows have a score that is not finite, or no probability (of multiclass: of each class) where it should.
+
+    Args:
+        task: says what a score is.
+        scores: see `assets.tasks`.
+        classes: of multiclass: in the order of the probabilities.
+    """
     wide = scores.reshape(len(scores), -1)
     proper = np.isfinite(wide).all(axis=1)
     if task in CLASSIFICATION:
         proper &= ((wide >= 0) & (wide <= 1)).all(axis=1)
     if task == "multiclass":
-        proper &= np.abs(wide.sum(axis=1) - 1) <= _SUM_TOLERANCE
+        proper &= (np.abs(wide.sum(axis=1) - 1) <= _SUM_TOLERANCE) & (wide.shape[1] == len(classes))
     return int((~proper).sum())
 
 

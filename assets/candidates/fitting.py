@@ -53,7 +53,7 @@ def fit_candidate(
     """One fit on resampled or weighted training rows, with the spec's parameters and those that a search found.
 
     Raises:
-        HeadraceError: a parameter is unknown or has an impossible value.
+        HeadraceError: a parameter is unknown or has an impossible value, or the algorithm can't be fitted on the rows.
     """
     import lightgbm
     from sklearn.utils._param_validation import InvalidParameterError
@@ -68,6 +68,13 @@ def fit_candidate(
             found=" ".join(str(error).split()),
             fix="correct params, or the space of the search",
         ) from None
+    except ValueError as error:
+        raise HeadraceError(
+            "the algorithm can't be fitted on these rows",
+            where=f"candidates: {candidate.algorithm}",
+            found=" ".join(str(error).split()),
+            fix="look for labels and features that are no finite numbers, deliver more rows, or remove the candidate",
+        ) from error
 
 
 def _check_monotone(algorithm: Algorithm, candidate: CandidateSpec, rows: TrainingSet, where: str) -> None:

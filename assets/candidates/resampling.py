@@ -14,6 +14,8 @@ from assets.errors import HeadraceError
 from assets.spec import CandidateSpec
 
 NEIGHBOURS = 5
+# of each class: a new row lies between two
+SMOTE_ROWS = 2
 
 
 def balanced(rows: TrainingSet, candidate: CandidateSpec, *, seed: int) -> TrainingSet:
@@ -58,7 +60,7 @@ def _synthesised(rows: TrainingSet, seed: int, name: str) -> TrainingSet:
     from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
 
     smallest = int(np.unique(rows.train_labels, return_counts=True)[1].min())
-    if smallest < 2:  # noqa: PLR2004
+    if smallest < SMOTE_ROWS:
         raise HeadraceError(
             "SMOTE makes rows between neighbours, and a class has one row only",
             where=f"candidates: {name}",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from assets.candidates.fitting import fit_candidate
 from assets.candidates.predictor import score_function
 from assets.candidates.registry import Algorithm, Progress
+from assets.candidates.resampling import SMOTE_ROWS
 from assets.candidates.training_set import TrainingSet
 from assets.errors import HeadraceError
 from assets.records import content_hash
@@ -73,7 +74,7 @@ class Search:
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
-        judged = judged_by(rows)
+        judged = judged_by(rows, smote=self.candidate.resample == "smote")
         if not judged:
             raise HeadraceError(
                 "a search is judged on validation rows, and there are none",
@@ -162,6 +163,8 @@ class Search:
             threshold=self.spec.decision_threshold,
             classes=rows.classes,
             matrix=rows.validation,
+            categorical=rows.categorical,
+            seed=self.spec.seed,
         )
         return found.get(self.metric, float("nan"))
 
@@ -186,7 +189,7 @@ class Search:
                 fix="correct the names in space, or leave search out",
             )
         try:
-            return {name: _distribution(values) for name, values in space.items()}
+            return {name: _distribution(values, self.algorithm.defaults[name]) for name, values in space.items()}
         except ValueError as error:
             raise HeadraceError(
                 "a range of the space is empty", where=where, found=str(error), fix="write [low, high], or the choices"
@@ -195,7 +198,7 @@ class Search:
     def _defaults(self, space: dict[str, Any]) -> dict[str, Choice] | None:
         """The algorithm's own parameters as the first trial, so that a search never does worse; None if outside."""
         params = {name: self.algorithm.defaults[name] for name in space}
-        return params if all(_holds(item, params[name]) for name, item in space.items()) else None
+        return params if _holds(space, params) else None
 
     def _journal(self, folder: Path, identity: Sequence[Any], rows: TrainingSet) -> Path:
         # a larger budget goes on where a smaller one ended, so the budget doesn't name the search
@@ -220,15 +223,18 @@ class Search:
         return Searched(study.best_params, tuple(rows))
 
 
-def judged_by(rows: TrainingSet) -> list[TrainingSet]:
+def judged_by(rows: TrainingSet, *, smote: bool = False) -> list[TrainingSet]:
     """What a search is judged on: training sets with validation rows that come after.
 
     With folds: fold n as the validation rows of the folds before it, and last the validation rows after all of them
-    (rolling origin; Tashman 2000). Left out is what can't be judged: no validation rows, or one class before them.
+    (rolling origin; Tashman 2000). Left out is what can't be judged: no validation rows, one class before them, or
+    with SMOTE a fold before which a class has one row only.
     """
     found = []
     for fold in [] if rows.folds is None else np.unique(rows.folds)[1:]:
         before, inside = rows.folds < fold, rows.folds == fold
+        if smote and (np.unique(rows.train_labels[before], return_counts=True)[1] < SMOTE_ROWS).any():
+            continue
         found.append(
             replace(
                 rows,
@@ -275,8 +281,8 @@ def _spread(scores: Scores, codes: NDArray[np.int_], classes: int) -> Scores:
     return spread
 
 
-def _distribution(values: Sequence[Choice]) -> Any:
-    """Two numbers are a range, anything else are choices.
+def _distribution(values: Sequence[Choice], default: Choice) -> Any:
+    """Two numbers are a range, of floats where the parameter is one; anything else are choices.
 
     Raises:
         ValueError: the range is empty.
@@ -288,15 +294,20 @@ def _distribution(values: Sequence[Choice]) -> Any:
         return CategoricalDistribution(tuple(values))
     low, high = numbers
     log = low > 0 and high / low >= _LOGARITHMIC_FROM
-    if isinstance(low, int) and isinstance(high, int):
+    if isinstance(low, int) and isinstance(high, int) and not isinstance(default, float):
         return IntDistribution(low, high, log=log)
     return FloatDistribution(float(low), float(high), log=log)
 
 
-def _holds(distribution: Any, value: Choice) -> bool:
-    if hasattr(distribution, "choices"):
-        return value in distribution.choices
-    return isinstance(value, int | float) and bool(distribution.low <= value <= distribution.high)
+def _holds(space: dict[str, Any], params: Mapping[str, Choice]) -> bool:
+    """Whether the parameters are in the space, by Optuna's own judgement."""
+    import optuna
+
+    try:
+        optuna.trial.create_trial(params=dict(params), distributions=space, value=0.0)
+    except ValueError:
+        return False
+    return True
 
 
 def _seed(seed: int, number: int) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from assets.errors import HeadraceError
 from assets.features.feature_set import fit_schema
 from assets.features.read import read_part
 from assets.features.row import RowEncoder
@@ -86,6 +87,15 @@ def _training_set(key: _Key) -> TrainingSet:
         validation = read_part(con, spec, split, "validation")
     schema = fit_schema(spec, train)
     classes = classes_of(spec.task, train["label"]) if spec.label else ()
+    if not schema.columns:
+        raise HeadraceError(
+            "no feature is left for a model",
+            product=spec.product,
+            where="features",
+            expected="at least one column after transforms",
+            found=f"{len(spec.features.inputs)} inputs, none of which becomes a column",
+            fix="add inputs or row features; a text whose words are all rare gives no column",
+        )
     encoder = RowEncoder(schema)
     matrix, labels = encoder.matrix(train), labels_of(spec, train, classes)
     chosen = select_features(spec.task, schema, matrix, labels, split.selection, seed=spec.seed, threads=key.threads)

@@ -7,6 +7,7 @@ import polars as pl
 
 from assets import ledger
 from assets.definitions import HomeParam, batches_of, check_result, check_spec, key_of, records_table, shown_errors
+from assets.features.current import current_feature_set_id
 from assets.features.feature_set import fit_schema
 from assets.features.leaks import judge_leaks
 from assets.features.notify import notify
@@ -104,8 +105,11 @@ def _statistics_result(
     spec: ProductSpec, lake: Lake, batch_id: str, key: dg.AssetKey, encoder: RowEncoder, inputs: pl.DataFrame
 ) -> dg.AssetCheckResult:
     """Compare the batch with the newest earlier training set; passes when there is none."""
+    # of other features there is nothing to compare with: a snapshot may lack a column that was added since
+    now = current_feature_set_id(lake, spec)
     with lake.connect() as con:
-        splits = [split for _, split in ledger.records(con, "splits", SplitManifest) if split.as_of < batch_id]
+        earlier = (split for _, split in ledger.records(con, "splits", SplitManifest) if split.as_of < batch_id)
+        splits = [split for split in earlier if split.feature_set_id == now]
         reference = read_part(con, spec, splits[-1], "train") if splits else None
     if reference is None or inputs.is_empty() or not encoder.schema.columns:
         return check_result(

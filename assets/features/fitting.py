@@ -140,8 +140,9 @@ def _counts(values: pl.Series) -> pl.DataFrame:
 
 
 def _numbers(column: pl.Series) -> Any:
-    """Values that are there, in one piece: a mean of pieces would round differently."""
-    return column.cast(pl.Float64).drop_nulls().drop_nans().rechunk().to_numpy()
+    """Finite values, in one piece: a mean of pieces would round differently."""
+    values = column.cast(pl.Float64).drop_nulls()
+    return values.filter(values.is_finite()).rechunk().to_numpy()
 
 
 _FITTERS: dict[str, Callable[[pl.Series, str, int], dict[str, Any]]] = {

@@ -3,6 +3,7 @@
 Only splits, evaluation and monitoring ask for labels; predictions read `batch_inputs`, which cannot see one.
 """
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Literal
 
@@ -15,6 +16,7 @@ from assets.lake import Lake
 from assets.naming import FEATURES, quoted, table
 from assets.records import SplitManifest
 from assets.spec import ProductSpec
+from assets.tasks import NUMERIC
 
 Part = Literal["train", "validation", "test"]
 LABELS = "labels"
@@ -25,10 +27,14 @@ def key_columns(spec: ProductSpec) -> list[str]:
     return list(dict.fromkeys([*spec.key, "batch_id"]))
 
 
+def named_columns(spec: ProductSpec) -> list[str]:
+    """Key, batch and event time."""
+    return list(dict.fromkeys([*key_columns(spec), *([spec.time.event] if spec.time else [])]))
+
+
 def columns_of(spec: ProductSpec) -> list[str]:
     """Key, batch, event time and inputs: what is read of the feature table."""
-    times = [spec.time.event] if spec.time else []
-    return list(dict.fromkeys([*key_columns(spec), *times, *spec.features.inputs]))
+    return list(dict.fromkeys([*named_columns(spec), *spec.features.inputs]))
 
 
 def listed(names: list[str] | tuple[str, ...], alias: str = "") -> str:
@@ -49,13 +55,18 @@ def batch_inputs(lake: Lake, spec: ProductSpec, batch_id: str) -> pl.DataFrame:
 
 def batch_labels(lake: Lake, spec: ProductSpec, batch_id: str) -> pl.DataFrame:
     """Keys, `label` (null without an outcome) and `label_known_at` (null: known with the row), sorted by key."""
-    label = spec.wants_label
     with lake.connect() as con:
         return con.execute(
-            f"select {listed(key_columns(spec))}, {quoted(label.column)} as label, {known_at(spec)} as label_known_at "
+            f"select {listed(key_columns(spec))}, {label_of(spec)} as label, {known_at(spec)} as label_known_at "
             f"from {table(FEATURES, LABELS)} where batch_id = ? order by {listed(spec.key)}",
             [batch_id],
         ).pl()
+
+
+def label_of(spec: ProductSpec, alias: str = "") -> str:
+    """SQL for the label; a number that isn't finite is no outcome."""
+    column = f"{alias}.{quoted(spec.wants_label.column)}" if alias else quoted(spec.wants_label.column)
+    return f"case when isfinite({column}::double) then {column}::double end" if spec.task in NUMERIC else column
 
 
 def known_at(spec: ProductSpec, alias: str = "") -> str:
@@ -105,6 +116,7 @@ def read_part(
     manifest: SplitManifest,
     part: Part,
     *,
+    inputs: Collection[str] | None = None,
     with_label: bool = True,
     with_fold: bool = False,
 ) -> pl.DataFrame:
@@ -115,13 +127,15 @@ def read_part(
         spec: the product.
         manifest: the split; its rule is applied again to the rows as they were at its snapshot.
         part: which part.
+        inputs: those to read; the spec's when left out (an older snapshot may lack one of today's).
         with_label: add `label` as it is in the label table (none for a clustering).
         with_fold: add `fold` (time_series_folds: 0 the oldest; else null).
     """
     from assets.splits.service import assigned
 
+    wanted = columns_of(spec) if inputs is None else list(dict.fromkeys([*named_columns(spec), *inputs]))
     chosen = assigned(con, spec, manifest).filter(pl.col("part") == part).drop("part")
-    label = f", labels.{quoted(spec.wants_label.column)} as label" if with_label and spec.label else ""
+    label = f", {label_of(spec, 'labels')} as label" if with_label and spec.label else ""
     fold = ", chosen.fold" if with_fold else ""
     source = (
         joined(spec, manifest.data_snapshot) if label else as_it_was(spec.product, manifest.data_snapshot, "features")
@@ -129,7 +143,7 @@ def read_part(
     con.register("chosen_rows", chosen.to_arrow())
     try:
         return con.execute(
-            f"select {listed(columns_of(spec), 'features')}{label}{fold} from {source} "
+            f"select {listed(wanted, 'features')}{label}{fold} from {source} "
             f"join chosen_rows as chosen using ({listed(key_columns(spec))}) "
             f"order by {listed(spec.key, 'features')}"
         ).pl()

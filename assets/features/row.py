@@ -41,6 +41,8 @@ class RowEncoder:
         needed = wanted | {item.of for item in transforms}
         self._null_row = pl.DataFrame({name: [None] for name in self._polars_schema}, schema=self._polars_schema)
         self._row = [pl.sql_expr(sql).alias(name) for name, sql in schema.row.items() if name in needed]
+        made = self._null_row.lazy().select(self._row).collect_schema()
+        self._finite = [_finite(name) for name, kind in made.items() if kind.is_float()]
         texts = dict.fromkeys(item.of for item in transforms if item.kind == "text")
         self._words = [words(pl.col(name)).alias(name + _WORDS) for name in texts]
         made = {name: value for item in transforms for name, value in _TRANSFORMS[item.kind](item).items()}
@@ -91,8 +93,8 @@ class RowEncoder:
         if typed.height == 1:
             # Polars computes x / 3 of a column as x * (1 / 3), but divides a lone number (also one that is a chunk of
             # its own), which gives other bits; so a row is never alone here
-            return typed.vstack(self._null_row).rechunk().with_columns(self._row).head(1)
-        return typed.with_columns(self._row)
+            return self._finite_values(typed.vstack(self._null_row).rechunk().with_columns(self._row).head(1))
+        return self._finite_values(typed.with_columns(self._row))
 
     def columns(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Model columns before encoding, shape (rows, columns): numbers (also what was fitted) and categories as text.

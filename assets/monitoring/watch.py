@@ -36,7 +36,10 @@ def watch_drift(home: Home, spec: ProductSpec, batch_id: str) -> DriftReport | N
     model_id = predictor.manifest.model_id
     with lake.connect() as con:
         split = _split(con, predictor.manifest.split_id)
-        training, test = read_part(con, spec, split, "train"), read_part(con, spec, split, "test")
+        # the champion's own inputs: its snapshot may lack what was added since
+        inputs = predictor.manifest.features.inputs
+        training = read_part(con, spec, split, "train", inputs=inputs)
+        test = read_part(con, spec, split, "test", inputs=inputs)
         earlier = drift_reports(con, model_id, before=batch_id)
     classes = predictor.manifest.classes
     reference = predictor.encoder.columns(training)

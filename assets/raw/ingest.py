@@ -51,6 +51,19 @@ def _csv_rows(text: str) -> Iterator[list[str]]:
     return csv.reader(io.StringIO(text, newline=""))
 
 
+def as_type(text: str, kind: ColumnType) -> str:
+    """SQL of a text as a value of its column's type, null where it isn't one."""
+    return f"try_cast({_bare(text, kind)} as {kind})"
+
+
+def _bare(text: str, kind: ColumnType) -> str:
+    """SQL of a text without the spaces around it, which belong to no number, boolean or time.
+
+    DuckDB's own casts pass over them for some types only: ` 1` is a number, but ` True` is no boolean.
+    """
+    return text if kind == "VARCHAR" else f"trim({text})"
+
+
 def read_header(path: Path) -> list[str]:
     """Column names of a CSV file's first line.
 
@@ -172,7 +185,7 @@ def _load(con: duckdb.DuckDBPyConnection, facts: dict[str, str | int], source: S
     (_read_parquet if as_parquet else _read_csv)(con, staged, header, source)
     _parse(con, header, source)
     columns = ", ".join(quoted(column) for column in source.columns)
-    casts = ", ".join(f"try_cast({quoted(column)} as {kind})" for column, kind in source.columns.items())
+    casts = ", ".join(as_type(quoted(column), kind) for column, kind in source.columns.items())
     loaded = con.execute(
         f"insert into {table('raw', name)} (batch_id, row_number, {columns}) "
         f"select ?, row_number, {casts} from temp.parsed where headrace_bad_column is null order by row_number",
@@ -335,7 +348,7 @@ def _first_fault(source: SourceSpec) -> str:
 
 def _does_not_fit(column: str, kind: ColumnType) -> str:
     """SQL that is true where a cast would fail, or would succeed by changing the value."""
-    field = quoted(column)
+    field = _bare(quoted(column), kind)
     cast = f"try_cast({field} as {kind})"
     finite = f"coalesce(isfinite({cast}), false)"
     fits = {
@@ -345,7 +358,7 @@ def _does_not_fit(column: str, kind: ColumnType) -> str:
         # a cast would round 1.5; beyond 2^52 a double has no place for the half, so there only digits count
         "BIGINT": f"case when {cast} between -{1 << 52} and {1 << 52} "
         f"then coalesce({cast} = try_cast({field} as double), false) "
-        f"else {cast} is not null and regexp_full_match(trim({field}), '[+-]?[0-9]+([.]0*)?') end",
+        f"else {cast} is not null and regexp_full_match({field}, '[+-]?[0-9]+([.]0*)?') end",
         # a cast would leave out the time of day, and of a timestamp its zone
         "DATE": f"({finite} and coalesce({cast} = try_cast({field} as timestamp), true))",
         "TIMESTAMP": f"({finite} and coalesce({cast}::timestamptz = try_cast({field} as timestamptz), true))",

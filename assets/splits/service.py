@@ -15,7 +15,7 @@ import duckdb
 import polars as pl
 
 from assets.errors import HeadraceError
-from assets.features.read import Part, columns_of, joined, key_columns, known_at, listed
+from assets.features.read import Part, columns_of, joined, key_columns, known_at, label_of, listed
 from assets.lake import newest_snapshot
 from assets.naming import quoted
 from assets.records import SplitManifest, SplitPart
@@ -147,6 +147,15 @@ def make_split(
         HeadraceError: there are too few labelled rows, or a part lacks them; says how many, and what to do.
     """
     split = split or spec.split
+    if split.group is not None and split.group not in {*spec.key, *spec.features.inputs}:
+        raise HeadraceError(
+            "no such column to group by",
+            product=spec.product,
+            where="split.group",
+            expected=", ".join([*spec.key, *spec.features.inputs]),
+            found=split.group,
+            fix="name one of these",
+        )
     version = newest_snapshot(con)
     draft = SplitManifest(
         product=spec.product,
@@ -277,7 +286,7 @@ def _rows(con: duckdb.DuckDBPyConnection, spec: ProductSpec, manifest: SplitMani
     if spec.time:
         columns.append(f"features.{quoted(spec.time.event)}::timestamp as event")
     if spec.label:
-        columns += [f"labels.{quoted(spec.label.column)} as label", f"{known_at(spec, 'labels')} as label_known_at"]
+        columns += [f"{label_of(spec, 'labels')} as label", f"{known_at(spec, 'labels')} as label_known_at"]
     if manifest.options.get("group"):
         columns.append(f"{_KEY_HASH.format(_texts([str(manifest.options['group'])], 'features'))} as group_hash")
     return con.execute(f"select {', '.join(columns)} from {source} where features.batch_id <= ?", [manifest.as_of]).pl()
@@ -346,7 +355,8 @@ def _described(rows: pl.DataFrame) -> SplitPart:
     """Rows, outcomes and time span of a part."""
     outcomes: dict[str, float] = {}
     if "label" in rows.columns and rows.height:
-        label = rows["label"]
+        # sorted: sums of floats depend on the order, and these are part of the split's id
+        label = rows["label"].sort()
         if label.dtype.is_numeric():
             outcomes = {"mean": float(label.mean()), "deviation": float(label.std() or 0.0)}  # type: ignore[arg-type]
         else:

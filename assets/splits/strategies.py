@@ -3,7 +3,7 @@
 Each is a pure function over a frame with one row per row of the feature table; the order of the frame's rows doesn't
 matter. It answers the part of each row (null: left out), and for folds the fold. Of `random`, `stratified` and
 `group` a row's part depends on the rows of its own batch (or its own group) alone: it stays when batches are added,
-so a champion never meets a test row that it was trained on.
+so a champion doesn't meet a test row that it was trained on (but for a few, where labels of its batch came later).
 """
 
 import importlib

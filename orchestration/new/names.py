@@ -13,6 +13,7 @@ _LONGEST = 63
 # columns of tables that stages make beside the product's own, and aliases they read those by
 _TAKEN = {
     *("batch_id", "row_number", "label", "labels", "features", "event_at", "known_at", "label_known_at", "asked_at"),
+    *("outcome_known_at", "part", "fold"),
     *("probability", "probabilities", "predicted", "is_positive", "cluster", "scores", "model_id", "scored_at"),
 }
 _PERIOD = re.compile(

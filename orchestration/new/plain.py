@@ -20,6 +20,8 @@ from assets.raw.ingest import is_parquet
 
 _OURS = {"batch_id", "row_number"}
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_DECIMAL_COMMA = r"[+-]?([0-9]*|[0-9]{1,3}(\.[0-9]{3})+)(,[0-9]+)?"
+_THOUSANDS_COMMA = "[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+"
 _LOOK_AT = 200  # records that decide about the delimiter
 _MAGIC = {
     b"PK\x03\x04": ("a ZIP archive or Excel workbook", "unpack it, or save the sheet as CSV (UTF-8)"),
@@ -66,7 +68,7 @@ def plain_file(file: Path, folder: Path) -> PlainFile:
         changes.append(f"{_DELIMITERS[delimiter]} to commas")
         text = _with_commas(text[at:], fixed, delimiter, file)
     elif header != fixed:
-        text = _line(fixed) + text[at:]
+        text = _line(fixed, _ending(text[:at])) + text[at:]
     changes += [
         f"column {place} {old!r} is called {new}"
         for place, (old, new) in enumerate(zip([""] * (len(fixed) - len(header)) + header, fixed, strict=True), start=1)
@@ -257,24 +259,38 @@ def _with_commas(rows: str, header: Sequence[str], delimiter: str, file: Path) -
                 found=str(error).splitlines()[0],
                 fix="mend that line, or save the file as comma-separated UTF-8",
             ) from None
-        tests = ", ".join(
-            f"""coalesce(bool_and(regexp_full_match(trim({quoted(name)}), '[+-]?[0-9]*(,[0-9]+)?'))
-            filter (trim({quoted(name)}) <> '') and bool_or(contains({quoted(name)}, ',')), false)"""
-            for name in header
-        )
+        tests = ", ".join(_has_decimal_commas(quoted(name)) for name in header)
         is_decimal = con.execute(f"select {tests} from read_rows").fetchone() or ()
         columns = ", ".join(
-            f"replace({quoted(name)}, ',', '.') as {quoted(name)}" if decimal else quoted(name)
+            f"replace(replace({quoted(name)}, '.', ''), ',', '.') as {quoted(name)}" if decimal else quoted(name)
             for name, decimal in zip(header, is_decimal, strict=True)
         )
         con.execute(f"copy (select {columns} from read_rows) to {literal(str(target))} (format csv, header true)")
         return target.read_text(encoding="utf-8")
 
 
-def _line(names: Sequence[str]) -> str:
+def _has_decimal_commas(field: str) -> str:
+    """SQL of whether all texts of a column are numbers with decimal commas, and points before thousands if any.
+
+    Where each comma could as well stand before thousands (`1,838`), it is taken for that and the texts stay.
+    """
+    value = f"trim({field})"
+    return f"""coalesce(
+        bool_and(regexp_full_match({value}, {literal(_DECIMAL_COMMA)})) filter ({value} <> '')
+        and bool_or(contains({field}, ','))
+        and not bool_and(regexp_full_match({value}, {literal(_THOUSANDS_COMMA)})) filter (contains({field}, ',')),
+        false)"""
+
+
+def _line(names: Sequence[str], ending: str) -> str:
     stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="\n").writerow(names)
+    csv.writer(stream, lineterminator=ending).writerow(names)
     return stream.getvalue()
+
+
+def _ending(line: str) -> str:
+    """How a line ends: DuckDB refuses a file whose lines end in different ways."""
+    return next((ending for ending in ("\r\n", "\n", "\r") if line.endswith(ending)), "\n")
 
 
 def _is_number(text: str) -> bool:

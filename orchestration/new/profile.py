@@ -14,6 +14,7 @@ import duckdb
 
 from assets.errors import HeadraceError
 from assets.naming import literal, quoted
+from assets.raw.ingest import as_type, read_header
 from assets.spec import ColumnType
 from orchestration.new.names import column_names
 
@@ -27,7 +28,10 @@ DATA_TYPES: dict[Kind, str] = {
     "timestamp": "TIMESTAMP",
 }
 # texts that mean no value wherever they stand, and those that do only in a column of numbers or times
-_NULLS = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NaT", "NULL", "Null", "null", "?")
+_NULLS = (
+    "", "NA", "na", "N/A", "n/a", "N.A.", "#N/A", "<NA>", "NaN", "nan", "NaT", "NULL", "Null", "null", "?", "\\N",
+    "#VALUE!", "#DIV/0!",
+)  # fmt: skip
 _WEAK_NULLS = ("None", "none", "-", "--", ".", "*", "missing", "unknown", "Unknown", "not available")
 _NUMBER_SHARE = 0.95  # from this share of numbers on, the few texts between them are mistakes
 _SHOWN = 5
@@ -35,19 +39,27 @@ _MEAN_WORDS_OF_TEXT = 3.0
 _MAX_CATEGORY_LENGTH = 200  # what serving accepts of a category
 _FEW = 50  # values from which on a column is no mere list of names
 _COLUMNS_AT_ONCE = 50
-_FACTS, _MEASURES = 10, 7
+_FACTS, _MEASURES = 11, 7
 
 T = TypeVar("T")
 
 # a column that names rows, by its name
 ID_NAME = re.compile(r"(^|_)(id|ids|uuid|guid|key|identifier|rownames|row_name|index|number|nr|no|code|ssn|pid)_?$")
 _WITH_YEAR = r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
-_DATE_FORMATS = (
-    "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%m/%d/%y", "%d/%m/%y", "%d.%m.%y", "%Y-%m", "%Y/%m",
-    "%b %d %Y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %Y", "%B %Y", "%m/%Y",
+_LONG_YEAR_FORMATS = (
+    "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%d-%m-%Y", "%Y/%m/%d", "%Y-%m", "%Y/%m",
+    "%b %d %Y", "%b %d, %Y", "%B %d, %Y", "%d %b %Y", "%d-%b-%Y", "%b %Y", "%B %Y", "%m/%Y",
     "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M",
-    "%d.%m.%Y %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%Y%m%d",
+    "%d.%m.%Y %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %I:%M:%S %p", "%d/%m/%Y %I:%M:%S %p",
+    "%m/%d/%Y %I:%M %p", "%d/%m/%Y %I:%M %p", "%Y%m%d",
 )  # fmt: skip
+# %Y takes two digits, too, as a year of the first century, so a year of two digits is tried first (where a day is
+# named: `3/4` and `May 20` would be months of a year otherwise)
+_DATE_FORMATS = tuple(
+    form
+    for long in _LONG_YEAR_FORMATS
+    for form in ([long.replace("%Y", "%y"), long] if "%d" in long and not long.startswith("%Y") else [long])
+)
 
 
 @dataclass(frozen=True)
@@ -135,7 +147,7 @@ def profile_files(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> Prof
     selected = ", ".join(f"{item.sql} as {quoted(item.name)}" for item in columns)
     as_nulls = ", ".join(literal(text) for text in nulls)
     raw_values = ", ".join(
-        f"try_cast({value} as {item.raw_type}) as {quoted(item.raw)}"
+        f"{as_type(value, item.raw_type)} as {quoted(item.raw)}"
         for item in columns
         for value in (f"case when {quoted(item.raw)} not in ({as_nulls}) then {quoted(item.raw)} end",)
     )
@@ -191,8 +203,6 @@ def _is_parquet(file: Path) -> bool:
 def _header(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
     if _is_parquet(file):
         return [str(row[0]) for row in con.execute(f"describe from read_parquet({literal(str(file))})").fetchall()]
-    from assets.raw.ingest import read_header
-
     return read_header(file)
 
 
@@ -266,6 +276,7 @@ def _tests(text: str, number: str) -> list[str]:
         f"bool_or(case when {text} like '____-%:%' then regexp_matches({text}, {zone}) else false end) {present}",
         f"min({number})",
         f"max({number})",
+        f"count(*) filter (case when length({text}) = 8 then try_strptime({text}, '%Y%m%d') is not null end)",
     ]
 
 
@@ -290,14 +301,16 @@ def _as_text(con: duckdb.DuckDBPyConnection, raw: str, name: str, value: str) ->
 def _as_plain(raw: str, name: str, facts: Sequence[Any]) -> Column | None:
     """A column whose texts the raw stage can cast itself."""
     field = quoted(raw)
-    present, boolean, integer, number, is_code, date, moment, zoned, low, high = facts
+    present, boolean, integer, number, is_code, date, moment, zoned, low, high, dates = facts
     text, code = f"nullif(trim({field}), '')", "digits with leading zeros or very long: a code, not a number"
-    compact, utc = f"strptime({field}::varchar, '%Y%m%d')", f"{field} at time zone 'UTC'"
+    compact, utc = f"try_strptime({field}::varchar, '%Y%m%d')", f"{field} at time zone 'UTC'"
+    as_date = "read as year, month, day" + (f"; {present - dates:,} read as missing: no date" * (dates < present))
+    is_date = integer and dates >= _NUMBER_SHARE * present and _is_compact_date(name, low, high)
     readings: tuple[tuple[Any, ColumnType, Kind, str, str], ...] = (
         (not present, "VARCHAR", "category", text, ""),
         (boolean, "BOOLEAN", "boolean", field, ""),
         (is_code and number, "VARCHAR", "category", text, code),
-        (integer and _is_compact_date(name, low, high), "BIGINT", "timestamp", compact, "read as year, month, day"),
+        (is_date, "BIGINT", "timestamp", compact, as_date),
         (integer, "BIGINT", "integer", field, ""),
         (number, "DOUBLE", "number", field, ""),
         (date, "DATE", "timestamp", f"{field}::timestamp", ""),
@@ -332,8 +345,9 @@ def _dates(con: duckdb.DuckDBPyConnection, value: str, total: int) -> Iterator[t
 
 
 def _fits(con: duckdb.DuckDBPyConnection, form: str) -> bool:
-    """Whether every text is a time of this format."""
-    return not _one(con, f"select count(*) from cells where try_strptime(v, {literal(form)}) is null")
+    """Whether every text is a time of this format, and none of the first century."""
+    time = f"try_strptime(v, {literal(form)})"
+    return not _one(con, f"select count(*) from cells where coalesce(year({time}) < 100, true)")
 
 
 def _numbers(
@@ -345,7 +359,7 @@ def _numbers(
     number = f"try_cast({value} as double)"
     if good == total and not codes:
         yield "number", number, ""
-    money = r"[-+]?\s*[$€£¥]?\s*[-+]?([0-9]{1,3}(,[0-9]{3})+|[0-9]+)?([.][0-9]+)?\s*[%€$]?"
+    money = r"[-+]?\s*[$€£¥]?\s*[-+]?([1-9][0-9]{0,2}(,[0-9]{3})+|[0-9]+)?([.][0-9]+)?\s*[%€$]?"
     if not codes and not _one(con, f"select count(*) from cells where not regexp_full_match(v, {literal(money)})"):
         formatted = f"regexp_replace({value}, '[$€£¥%,\\s]', '', 'g')"
         yield "number", f"try_cast({formatted} as double)", "a number, without its sign, thousands commas or %"
@@ -440,9 +454,10 @@ def _with_facts(con: duckdb.DuckDBPyConnection, column: Column, rows: int, facts
 
 
 def span(con: duckdb.DuckDBPyConnection, column: Column) -> tuple[datetime | None, datetime | None]:
-    """First and last moment of a time column."""
+    """First and last moment of a time column; those that Python can't have (before our era) count as missing."""
     field = quoted(column.name)
-    first, last = con.execute(f"select min({field}), max({field}) from typed").fetchone() or (None, None)
+    known = f"from typed where year({field}) between 1 and 9999"
+    first, last = con.execute(f"select min({field}), max({field}) {known}").fetchone() or (None, None)
     return first, last
 
 

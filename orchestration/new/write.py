@@ -16,9 +16,20 @@ from orchestration.new.spec_file import spec_text
 def ensure_free(settings: Settings, name: str) -> None:
     """Refuse a name whose product or dbt models are there already; what a killed `new` left is cleared away.
 
+    Waits for a `new` that is writing: what that has made so far looks like what a killed one left.
+
     Raises:
         HeadraceError: something of that name is there.
     """
+    with _lock(settings):
+        _ensure_free(settings, name)
+
+
+def _lock(settings: Settings) -> FileLock:
+    return FileLock(settings.dbt_project / ".new.lock")
+
+
+def _ensure_free(settings: Settings, name: str) -> None:
     spec, left = settings.products / f"{name}.yaml", _unfinished(settings, name)
     folders = _folders(settings, name)
     if spec.exists():
@@ -54,8 +65,8 @@ def write_product(settings: Settings, found: Conclusions) -> list[Path]:
     name = found.name
     text = spec_text(found)
     settings.products.mkdir(parents=True, exist_ok=True)
-    with FileLock(settings.dbt_project / ".new.lock"):
-        ensure_free(settings, name)
+    with _lock(settings):
+        _ensure_free(settings, name)
         left = _unfinished(settings, name)
         for path, content in models(found).items():
             write_file_atomically(left / path, content.encode())

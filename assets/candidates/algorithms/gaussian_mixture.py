@@ -26,7 +26,7 @@ def fit(rows: TrainingSet, params: dict[str, Any], seed: int, _threads: int, pro
     found: dict[int, tuple[float, Any]] = {}
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converged within the steps: BIC judges what came out
-        for count in [number for number in counts if number <= len(train)]:
+        for count in [min(number, len(train)) for number in counts if number <= max(len(train), counts[0])]:
             model = GaussianMixture(
                 count, covariance_type="diag", reg_covar=used["smallest_variance"], random_state=seed
             ).fit(train)

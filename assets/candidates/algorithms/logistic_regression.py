@@ -34,8 +34,12 @@ def fit(rows: TrainingSet, params: dict[str, Any], _seed: int, _threads: int, pr
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of slow or ill-conditioned steps: the history says how many it took
         model.fit(ready.transform(rows.train).astype(np.float64), rows.train_labels, sample_weight=rows.weights)
+    found, intercept = model.coef_, model.intercept_
+    if rows.task == "multiclass" and len(found) == 1:
+        # of two classes scikit-learn keeps the log odds of the second: those of the first to itself are 0
+        found, intercept = np.vstack([np.zeros_like(found), found]), np.array([0.0, intercept[0]])
     graph, value = ready.graph()
-    scores = graph.probabilities(graph.linear(value, model.coef_, model.intercept_), rows.task)
+    scores = graph.probabilities(graph.linear(value, found, intercept), rows.task)
     return Fitted("model.onnx", graph.bytes_of(scores), used, {"iterations": int(np.max(model.n_iter_))})
 
 

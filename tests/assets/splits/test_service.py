@@ -359,3 +359,66 @@ def test_a_test_of_too_few_rows_judges_nothing_and_is_refused(lake: Lake, spec_o
     with pytest.raises(HeadraceError, match="too few labelled rows to test") as caught:
         split(lake, spec_of({"split.min_train_rows": 5, "split.min_test_rows": 31}), "b2")
     assert (caught.value.expected, caught.value.found) == ("at least 31 rows", "30")
+
+
+def test_numbers_give_the_same_split_whatever_order_the_lake_reads_them_in(lake: Lake, spec_of: Specs) -> None:
+    """Regression: mean and deviation are part of the id, and sums of floats depend on the order of the rows."""
+    numeric = {"task": "regression", "label.column": "size", "features.inputs.size": ..., "features.row": {}}
+    spec = spec_of({**numeric, "split.strategy": "random", "gates.slices": {}, "candidates": [
+        {"algorithm": "baseline"}, {"algorithm": "linear_regression"}]})  # fmt: skip
+    random = np.random.default_rng(3)
+    orders = [replace(order, size=float(random.normal())) for order in months("b1", "b2", "b3", rows=900)]
+
+    def work(con: Any) -> None:
+        con.execute(
+            "create or replace table lake.features.labels as select labels.*, features.size "
+            "from lake.features.labels join lake.features.toy as features using (order_id, batch_id, ordered_at)"
+        )
+
+    ids = set()
+    for turn in range(4):
+        written(lake, orders if turn % 2 else list(reversed(orders)))
+        lake.transact(work)
+        ids.add(split(lake, spec, "b3").split_id)
+        lake.transact(lambda con: con.execute("drop table lake.features.labels"))
+    assert len(ids) == 1
+
+
+def test_a_number_that_is_not_finite_is_no_label(lake: Lake, spec_of: Specs) -> None:
+    """Regression: SQL divides by zero, NaN counted as a label, and training ended in a stack trace."""
+    spec = spec_of({"task": "regression", "label.column": "amount", "split.strategy": "random", "gates.slices": {}})
+    written(lake, months("b1", "b2"))
+
+    def work(con: Any) -> None:
+        con.execute(
+            "create or replace table lake.features.labels as select *, "
+            "case order_id % 3 when 0 then 'nan'::double when 1 then 'inf'::double else 1.5 + order_id end as amount "
+            "from lake.features.labels"
+        )
+
+    lake.transact(work)
+    manifest = split(lake, spec, "b2")
+    with lake.connect() as con:
+        labels = read_part(con, spec, manifest, "train")["label"]
+    lake.transact(lambda con: con.execute("drop table lake.features.labels"))
+    assert sum(part.rows for part in manifest.parts.values()) == 40
+    assert labels.is_finite().all()
+
+
+def test_a_part_can_be_read_with_the_inputs_of_then(lake: Lake, spec_of: Specs) -> None:
+    """Regression: after an input was added, the champion's training rows were asked for a column they don't have."""
+    spec = spec_of()
+    written(lake, months("b1", "b2"))
+    manifest = split(lake, spec, "b2")
+    wider = spec_of({"features.inputs.colour": {"type": "category"}})
+    with lake.connect() as con:
+        part = read_part(con, wider, manifest, "train", inputs=spec.features.inputs)
+    assert "colour" not in part.columns
+    assert part.height == manifest.parts["train"].rows
+
+
+def test_an_unknown_group_is_refused_in_words(lake: Lake, toy: ProductSpec) -> None:
+    written(lake, months("b1", "b2"))
+    wrong = toy.split.model_copy(update={"strategy": "group", "group": "nobody"})
+    with lake.connect() as con, pytest.raises(HeadraceError, match="no such column to group by"):
+        make_split(con, toy, "b2", "features-1", split=wrong)
