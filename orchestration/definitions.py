@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import dagster as dg
 
-from assets.cleaned.dbt import manifest_of
+from assets.cleaned.dbt import manifest_of, read_manifest
 from assets.settings import Settings, prepare_process
 from assets.spec import ProductSpec, load_specs
 from orchestration import resources
@@ -26,7 +26,8 @@ def build_definitions(
     warnings.filterwarnings("ignore", message="Asset job .* varying BackfillPolicies")
     settings = settings or Settings()
     specs = load_specs(settings.products) if products is None else products
-    built = [build_product(spec, manifest_of(settings, name)) for name, spec in specs.items()]
+    manifest = read_manifest(settings)
+    built = [build_product(spec, manifest_of(manifest, name)) for name, spec in specs.items()]
     shared = dg.Definitions(
         resources=resources.build(settings),
         # processes are expensive: a run is one, and parallelism is several runs

@@ -124,9 +124,8 @@ def _read_manifest(path: Path, _fingerprint: str) -> dict[str, Any]:
     return content
 
 
-def manifest_of(settings: Settings, product: str) -> dict[str, Any]:
+def manifest_of(whole: dict[str, Any], product: str) -> dict[str, Any]:
     """The part of the manifest that is a product's, so that many products load in time proportional to their number."""
-    whole = read_manifest(settings)
     models = {
         unique_id: node
         for unique_id, node in whole["nodes"].items()

@@ -5,6 +5,7 @@ Dagster nor DuckDB; what is fitted (categories, transforms) is data in the ``Fea
 on its neighbours: nothing is summed over rows or columns, and nothing fitted is divided by (see `RowEncoder.values`).
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -41,8 +42,9 @@ class RowEncoder:
         needed = wanted | {item.of for item in transforms}
         self._null_row = pl.DataFrame({name: [None] for name in self._polars_schema}, schema=self._polars_schema)
         self._row = [pl.sql_expr(sql).alias(name) for name, sql in schema.row.items() if name in needed]
-        made = self._null_row.lazy().select(self._row).collect_schema()
-        self._finite = [_finite(name) for name, kind in made.items() if kind.is_float()]
+        kinds = self._null_row.lazy().select(self._row).collect_schema()
+        self._floats = [name for name, kind in kinds.items() if kind.is_float()]
+        self._finite = [_finite(pl.col(name)).alias(name) for name in self._floats]
         texts = dict.fromkeys(item.of for item in transforms if item.kind == "text")
         self._words = [words(pl.col(name)).alias(name + _WORDS) for name in texts]
         made = {name: value for item in transforms for name, value in _TRANSFORMS[item.kind](item).items()}
@@ -86,15 +88,24 @@ class RowEncoder:
         return (frame if frame.schema == self._polars_schema else frame.select(self._inputs)).rechunk()
 
     def values(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Inputs in their types and the row features that this schema needs: what transforms are fitted on."""
+        """Inputs in their types and the row features that this schema needs: what transforms are fitted on.
+
+        As of an input, a number of a row feature that is not finite (x / 0) is missing.
+        """
         typed = self.typed(frame)
         if not self._row:
             return typed
         if typed.height == 1:
             # Polars computes x / 3 of a column as x * (1 / 3), but divides a lone number (also one that is a chunk of
             # its own), which gives other bits; so a row is never alone here
-            return self._finite_values(typed.vstack(self._null_row).rechunk().with_columns(self._row).head(1))
-        return self._finite_values(typed.with_columns(self._row))
+            found = typed.vstack(self._null_row).rechunk().with_columns(self._row).head(1)
+            # asking the few numbers costs a lone row much less than another pass of expressions
+            if all(math.isfinite(found.item(0, name) or 0.0) for name in self._floats):
+                return found
+        else:
+            # for the same reason no column is one that Polars keeps as a single number, as of pieces that are all equal
+            found = pl.DataFrame(typed.get_columns()).with_columns(self._row)
+        return found.with_columns(self._finite) if self._finite else found
 
     def columns(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Model columns before encoding, shape (rows, columns): numbers (also what was fitted) and categories as text.
@@ -115,7 +126,11 @@ class RowEncoder:
 def _typed(name: str, kind: Any) -> pl.Expr:
     value = pl.col(name).cast(kind)
     # JSON has neither NaN nor infinity: what serving can't be asked is nothing that training sees
-    return pl.when(value.is_finite()).then(value).alias(name) if kind == pl.Float64 else value
+    return _finite(value).alias(name) if kind == pl.Float64 else value
+
+
+def _finite(value: pl.Expr) -> pl.Expr:
+    return pl.when(value.is_finite()).then(value)
 
 
 def words(text: pl.Expr) -> pl.Expr:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assets.errors import HeadraceError
 from assets.naming import quoted
@@ -113,6 +113,9 @@ def conclude(name: str, profile: Profile, pattern: str, wishes: Wishes) -> Concl
     useless = {column.name: why for column in profile.columns if (why := _why_useless(column))}
     time, series = find_time(profile, wishes, useless)
     target, task = find_target(profile, wishes, useless, series)
+    if target is not None:
+        columns = tuple(target if column.name == target.name else column for column in profile.columns)
+        profile = replace(profile, columns=columns)
     series = require_series(profile, wishes, series) if task == "forecast" else None
     label = find_label(profile, target, task, wishes)
     _check_enough(label, target)

@@ -38,9 +38,9 @@ def key_names(found: Conclusions) -> tuple[str, ...]:
     return tuple(column.name for column in found.key) or ("batch_id", "row_number")
 
 
-def lag_columns(series: Series, column: Column) -> dict[str, str]:
-    """What a forecast knows of a number: column of the feature table -> which lag or mean it is."""
-    base = column.name[:42]
+def lag_columns(found: Conclusions, series: Series, target: Column) -> dict[str, str]:
+    """What a forecast knows of its target: column of the feature table -> which lag or mean it is."""
+    base = _lag_bases(found)[target.name]
     kinds = [LAST, RECENT, *([SEASON] if series.has_season else [])]
     if series.has_season and series.dates >= 3 * series.step.per_season + 10:
         kinds.append(SEASON_2)
@@ -49,7 +49,22 @@ def lag_columns(series: Series, column: Column) -> dict[str, str]:
 
 def other_lags(found: Conclusions) -> dict[str, Column]:
     """Of the other numbers of a forecast, the last value that is known: feature -> column."""
-    return {f"{column.name[:42]}_{LAST}": column for column in found.lagged}
+    bases = _lag_bases(found)
+    return {f"{bases[column.name]}_{LAST}": column for column in found.lagged}
+
+
+def _lag_bases(found: Conclusions) -> dict[str, str]:
+    """Column -> what its lags' names begin with: its own, shortened, and numbered where a name would be twice."""
+    target = [found.target] if found.target is not None else []
+    others = {item.column.name for item in found.features} | {column.name for column in found.key}
+    bases: dict[str, str] = {}
+    for column in (*target, *found.lagged):
+        short = base = column.name[:42]
+        number = 2
+        while base in bases.values() or others & {f"{base}_{kind}" for kind in (LAST, RECENT, SEASON, SEASON_2)}:
+            base, number = f"{short}_{number}", number + 1
+        bases[column.name] = base
+    return bases
 
 
 def jinja(sql: str) -> str:
@@ -162,7 +177,7 @@ def feature_columns(found: Conclusions) -> dict[str, str]:
         columns["known_at"] = "TIMESTAMP"
     columns |= {item.column.name: item.column.data_type for item in found.features}
     if found.series is not None and found.target is not None:
-        columns |= dict.fromkeys([*lag_columns(found.series, found.target), *other_lags(found)], "DOUBLE")
+        columns |= dict.fromkeys([*lag_columns(found, found.series, found.target), *other_lags(found)], "DOUBLE")
     return columns
 
 
@@ -269,7 +284,7 @@ def _forecast_features(found: Conclusions, series: Series) -> str:
         SEASON: ("season", y),
         SEASON_2: ("season_2", y),
     }
-    lags = lag_columns(series, target)
+    lags = lag_columns(found, series, target)
     joins = {"last_known": step.horizon}
     if SEASON in lags.values():
         joins["season"] = step.season

@@ -33,6 +33,8 @@ _NULLS = (
     "#VALUE!", "#DIV/0!",
 )  # fmt: skip
 _WEAK_NULLS = ("None", "none", "-", "--", ".", "*", "missing", "unknown", "Unknown", "not available")
+_BOOLEAN_WORDS = ("yes", "no", "y", "n", "true", "false", "t", "f", "on", "off")
+_FOLDED = "spellings that differ in case and spaces only are one value"
 _NUMBER_SHARE = 0.95  # from this share of numbers on, the few texts between them are mistakes
 _SHOWN = 5
 _MEAN_WORDS_OF_TEXT = 3.0
@@ -295,7 +297,32 @@ def _as_text(con: duckdb.DuckDBPyConnection, raw: str, name: str, value: str) ->
     notes = (f"{', '.join(spelled)} read as no value",) if spelled else ()
     for kind, sql, note in _readings(con, value, name):
         return Column(raw, name, "VARCHAR", kind, sql, notes=(*notes, *((note,) if note else ())))
-    return Column(raw, name, "VARCHAR", "category", f"nullif(trim({field}), '')")
+    text, words = f"nullif(trim({field}), '')", ", ".join(literal(word) for word in _BOOLEAN_WORDS)
+    fewer = f"count(distinct {_folded('v')}) < count(*)"
+    (is_yes_no,) = _row(con, f"select {fewer} and bool_and({_folded('v')} in ({words})) from cells")
+    if is_yes_no:
+        return Column(raw, name, "VARCHAR", "category", _folded(text), notes=(_FOLDED,))
+    return Column(raw, name, "VARCHAR", "category", text)
+
+
+def _folded(text: str) -> str:
+    """SQL of a text in small letters with single spaces: as people mean it who write `Yes`, `YES` and `yes `."""
+    return f"lower(trim(regexp_replace({text}, '\\s+', ' ', 'g')))"
+
+
+def fold_spellings(con: duckdb.DuckDBPyConnection, column: Column) -> Column:
+    """A category whose spellings of one value are one, in `typed` as well; itself where there are none such.
+
+    Values stay as they are where only one would be left: `A` and `a` are then what there is to tell apart.
+    """
+    field = quoted(column.name)
+    if column.kind != "category" or not 1 < _one(con, f"select count(distinct {_folded(field)}) from typed") < (
+        column.distinct
+    ):
+        return column
+    con.execute(f"create or replace table typed as select * replace ({_folded(field)} as {field}) from typed")
+    folded = replace(column, sql=_folded(column.sql), notes=(*column.notes, _FOLDED))
+    return _measured(con, [folded], column.rows)[0]
 
 
 def _as_plain(raw: str, name: str, facts: Sequence[Any]) -> Column | None:

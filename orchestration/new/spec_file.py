@@ -267,7 +267,7 @@ def candidates(found: Conclusions) -> list[dict[str, Any]]:
         return [baseline, {"algorithm": "kmeans"}, {"algorithm": "gaussian_mixture"}]
     linear = {"algorithm": "logistic_regression" if found.task in CLASSIFICATION else "linear_regression"}
     if found.task == "forecast" and found.series is not None and found.target is not None:
-        lags = {kind: name for name, kind in lag_columns(found.series, found.target).items()}
+        lags = {kind: name for name, kind in lag_columns(found, found.series, found.target).items()}
         return [
             baseline,
             {"algorithm": "seasonal_naive", "params": {"column": lags.get(SEASON, lags[LAST])}},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from assets.errors import HeadraceError
 from assets.naming import literal, quoted
 from assets.tasks import CLASSIFICATION, NUMERIC, Task
-from orchestration.new.profile import ID_NAME, Column, Profile, span
+from orchestration.new.profile import ID_NAME, Column, Profile, fold_spellings, span
 from orchestration.new.series import Series
 from orchestration.new.wishes import Wishes, no_column, shortened
 
@@ -52,6 +52,8 @@ def find_target(
 ) -> tuple[Column | None, Task]:
     """The column to predict and the task; no column for a clustering that none is kept out of.
 
+    The column is another than the profile's where spellings of its values were brought together.
+
     Raises:
         HeadraceError: the column isn't there, is constant or doesn't fit the task.
     """
@@ -63,11 +65,13 @@ def find_target(
             wishes.say("target", f"{target.raw} is kept out: a clustering has no target")
             return target, "clustering"
         wishes.say("target", f"{target.raw}, as you said")
+        target = _with_one_spelling(profile, target, wishes)
         return target, _task(target, wishes, series)
     if wishes.task == "clustering":
         return None, "clustering"
     found = _guess(profile, wishes, useless, series)
     if found is not None:
+        found = _with_one_spelling(profile, found, wishes)
         return found, _task(found, wishes, series)
     if wishes.task == "auto":
         wishes.say("task", "clustering, since no column looks like a target")
@@ -78,6 +82,17 @@ def find_target(
         found=shortened([column.raw for column in profile.columns]),
         fix="name it with --target COLUMN",
     )
+
+
+def _with_one_spelling(profile: Profile, target: Column, wishes: Wishes) -> Column:
+    """The target with `Yes`, `YES` and `yes ` as one class."""
+    folded = fold_spellings(profile.con, target)
+    if folded is not target:
+        spellings = f"{target.distinct:,} spellings of {folded.distinct:,} values"
+        wishes.say(
+            "target", f"{spellings} that differ in case and spaces only are read as {shortened(folded.examples)}"
+        )
+    return folded
 
 
 def _guess(profile: Profile, wishes: Wishes, useless: Mapping[str, str], series: Series | None) -> Column | None:
@@ -186,6 +201,14 @@ def find_label(profile: Profile, target: Column | None, task: Task, wishes: Wish
     field = quoted(target.name)
     if target.kind == "timestamp":
         first, _ = span(profile.con, target)
+        if first is None:
+            raise HeadraceError(
+                "the target has no date of our era",
+                where=target.raw,
+                expected="dates from year 1 to 9999",
+                found=", ".join(target.examples[:3]),
+                fix="name another --target",
+            )
         sql = f"(epoch({field}) - epoch(timestamp {literal(str(first))})) / 86400.0"
         return Label(sql, f"days from {first:%Y-%m-%d} to {target.raw}", f"When is {target.raw}?", target.present)
     row = profile.con.execute(f"select min(abs({field}::double)) from typed").fetchone()

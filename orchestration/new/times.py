@@ -122,7 +122,10 @@ def _ordering_time(profile: Profile, pattern: str, target: Column | None) -> Col
         if column.kind != "timestamp" or column.nulls or column is target:
             continue
         at = quoted(column.name)
-        rows = profile.con.execute(f"select headrace_file, min({at}), median({at}) from typed group by 1").fetchall()
+        rows = profile.con.execute(
+            # as seconds: Python has no moment before our era
+            f"select headrace_file, epoch(min({at})), epoch(median({at})) from typed group by 1"
+        ).fetchall()
         spans = {file: (first, middle) for file, first, middle in rows}
         known = [spans[place] for place in places if place in spans]
         if all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(known)):

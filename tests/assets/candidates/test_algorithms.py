@@ -427,3 +427,48 @@ def test_no_penalty_and_a_most_of_one_cluster_are_taken(fit: Fit, rows_of: RowsO
     assert fit("logistic_regression", rows_of("binary"), l2=0).params["l2"] == 0.0
     assert fit("kmeans", rows_of("clustering"), max_clusters=1).history["clusters"] == 2
     assert fit("gaussian_mixture", rows_of("clustering"), max_clusters=1).history["clusters"] == 2
+
+
+def two_classes(rows: TrainingSet) -> TrainingSet:
+    """Multiclass rows that have two classes only."""
+    return replace(
+        rows,
+        classes=rows.classes[:2],
+        train_labels=rows.train_labels.clip(max=1),
+        validation_labels=rows.validation_labels.clip(max=1),
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in names_for("multiclass") if not algorithm(name).is_baseline])
+def test_two_classes_of_a_multiclass_have_a_probability_each(
+    name: str, fit: Fit, rows_of: RowsOf, score_of: Callable[..., Score]
+) -> None:
+    """Regression: scikit-learn's logistic regression keeps one column of two; its softmax was 1.0 for every row."""
+    rows = two_classes(rows_of("multiclass"))
+    scores = score_of(fit(name, rows), rows)(rows.validation)
+    assert scores.shape == (len(rows.validation), 2)
+    assert scores.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert task_metrics("multiclass", rows.validation_labels, scores, classes=rows.classes)["roc_auc"] > 0.7
+
+
+def test_two_classes_of_a_logistic_regression_are_scored_as_if_binary(
+    fit: Fit, rows_of: RowsOf, score_of: Callable[..., Score]
+) -> None:
+    rows = two_classes(rows_of("multiclass"))
+    binary = replace(rows, task="binary")
+    scores = score_of(fit("logistic_regression", rows), rows)(rows.validation)
+    alone = score_of(fit("logistic_regression", binary), binary)(rows.validation)
+    assert scores[:, 1] == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+@pytest.mark.parametrize("clusters", [0, 12])
+def test_a_mixture_of_more_bells_than_rows_has_as_many_as_rows(
+    clusters: int, count: int, fit: Fit, rows_of: RowsOf, score_of: Callable[..., Score]
+) -> None:
+    """Regression: no number of bells was left to choose from, which was a stack trace."""
+    rows = rows_of("clustering")
+    few = replace(rows, train=rows.train[:count], train_labels=rows.train_labels[:count])
+    found = fit("gaussian_mixture", few, clusters=clusters)
+    assert found.history["clusters"] == count if clusters else found.history["clusters"] <= count
+    assert np.isfinite(score_of(found, few)(rows.validation)).all()

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from assets.candidates.predictor import score_function
 from assets.candidates.registry import Algorithm, Fitted, algorithm
 from assets.candidates.search import Search, Searched, judged_by
 from assets.candidates.training_set import TrainingSet
 from assets.errors import HeadraceError
+from assets.evaluation.metrics import task_metrics
 from assets.spec import CandidateSpec, ProductSpec
 from assets.tasks import Task
 
@@ -225,3 +227,73 @@ def test_choices_ranges_and_orders_of_magnitude(tmp_path: Path, rows_of: RowsOf,
     assert all(type(trial["num_leaves"]) is int for trial in found.trials)
     assert {trial["objective"] for trial in found.trials} == {"auto", "binary"}
     assert {trial["bagging_freq"] for trial in found.trials} == {1}
+
+
+def test_whole_numbers_bound_a_parameter_that_is_no_whole_number(
+    tmp_path: Path, rows_of: RowsOf, toy: ProductSpec
+) -> None:
+    """Regression: [0, 1] of a share was the choice between 0 and 1, and its default 0.8 a stack trace."""
+    space = {"feature_fraction": [0, 1], "learning_rate": [0, 1], "num_leaves": [3, 40]}
+    candidate = candidate_of("lightgbm", params={"max_rounds": 3}, search={"trials": 6, "space": space})
+    found, _ = searched(rows_of("binary"), tmp_path, toy, candidate)
+    assert (found.trials[0]["feature_fraction"], found.trials[0]["learning_rate"]) == (0.8, 0.05)
+    for name in ("feature_fraction", "learning_rate"):
+        assert len({trial[name] for trial in found.trials}) == 6
+        assert all(0 < trial[name] < 1 for trial in found.trials)
+    assert all(type(trial["num_leaves"]) is int for trial in found.trials)
+
+
+@pytest.mark.parametrize(
+    ("space", "is_tried"),
+    [
+        ({"max_depth": [2, 9]}, True),
+        ({"max_depth": [2, 7]}, False),
+        ({"max_depth": [7, 8, 9]}, True),
+        ({"max_depth": [5, 7, 9]}, False),
+        ({"max_features": [0, 1]}, True),
+        ({"max_features": [0.2, 0.9]}, False),
+    ],
+)
+def test_the_defaults_are_tried_first_where_the_space_holds_them(
+    space: dict[str, Any], is_tried: bool, tmp_path: Path, rows_of: RowsOf, toy: ProductSpec
+) -> None:
+    found, _ = searched(rows_of("binary"), tmp_path, toy, candidate_of(search={"trials": 1, "space": space}))
+    defaults = algorithm("decision_tree").defaults
+    assert all((found.trials[0][name] == defaults[name]) is is_tried for name in space)
+
+
+def test_a_clustering_is_searched_by_the_metric_that_judges_it(
+    tmp_path: Path, rows_of: RowsOf, toy: ProductSpec
+) -> None:
+    """Regression: the search took codes of categories for numbers, and another sample than the evaluation."""
+    rows = rows_of("clustering")
+    gates = toy.gates.model_copy(update={"primary": "silhouette"})
+    spec = toy.model_copy(update={"task": "clustering", "label": None, "gates": gates})
+    candidate = candidate_of("kmeans", search={"trials": 1, "space": {"clusters": [4, 4]}})
+    found, _ = searched(rows, tmp_path, spec, candidate)
+    fitted = algorithm("kmeans").fit(rows, dict(found.params), spec.seed, 1, lambda _: None)
+    score = score_function(fitted.file_name, fitted.content, task=rows.task, columns=rows.columns, threads=1)
+    scores = score(rows.validation)
+    judged = {"matrix": rows.validation, "categorical": rows.categorical, "seed": spec.seed}
+    expected = task_metrics("clustering", rows.validation_labels, scores, **judged)["silhouette"]
+    without = task_metrics("clustering", rows.validation_labels, scores, matrix=rows.validation)["silhouette"]
+    assert found.trials[0]["silhouette"] == expected != without
+
+
+def test_smote_is_searched_on_the_folds_that_have_two_rows_of_each_class(
+    tmp_path: Path, rows_of: RowsOf, toy: ProductSpec
+) -> None:
+    """Regression: an early fold with one row of a class stopped the whole search."""
+    rows = rows_of("binary")
+    order = np.argsort(rows.train_labels, kind="stable")
+    labels = rows.train_labels[order]
+    negatives = int((labels == 0).sum())
+    folds = np.digitize(np.arange(len(labels)), [negatives + 1, negatives + 40])  # the first has one positive row
+    late = replace(rows, train=rows.train[order], train_labels=labels, folds=folds)
+    assert [len(part.train_labels) for part in judged_by(late)] == [negatives + 1, negatives + 40, len(labels)]
+    assert [len(part.train_labels) for part in judged_by(late, smote=True)] == [negatives + 40, len(labels)]
+    found, _ = searched(late, tmp_path, toy, candidate_of(search={"trials": 2}, resample="smote"))
+    assert len(found.trials) == 2
+    lone = replace(rows, train=late.train[: negatives + 1], train_labels=labels[: negatives + 1])
+    with pytest.raises(HeadraceError, match="a class has one row only"):
+        searched(lone, tmp_path, toy, candidate_of(search={"trials": 2}, resample="smote"), identity=["lone"])

@@ -283,6 +283,28 @@ def test_a_fit_that_differs_is_caught_and_the_proof_is_cheap(rows_of: RowsOf) ->
 
 def test_improper_scores_are_counted_by_task() -> None:
     assert improper_rows("binary", np.array([0.0, 1.0, 1.1, -0.1, np.nan])) == 3
-    assert improper_rows("multiclass", np.array([[0.5, 0.5], [0.5, 0.2], [np.inf, 0.0]])) == 2
+    assert improper_rows("multiclass", np.array([[0.5, 0.5], [0.5, 0.2], [np.inf, 0.0]]), ("a", "b")) == 2
     assert improper_rows("regression", np.array([-7.0, 1e9, np.inf])) == 1
     assert improper_rows("clustering", np.array([[-7.0, 2.0], [np.nan, 0.0]])) == 1
+
+
+def test_a_probability_for_each_class_is_demanded() -> None:
+    """Regression: one column of ones for two classes counted as proper, as it adds up to one."""
+    assert improper_rows("multiclass", np.ones((5, 1)), ("a", "b")) == 5
+    assert improper_rows("multiclass", np.full((5, 2), 0.5), ("a", "b")) == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["linear_regression", "decision_tree"])
+def test_labels_that_are_no_numbers_are_no_stack_trace(
+    name: str, value: float, rows_of: RowsOf, trained: Train
+) -> None:
+    """Regression: what scikit-learn says of them is a ValueError, which was shown with its stack."""
+    rows = rows_of("regression")
+    labels = rows.train_labels.copy()
+    labels[3] = value
+    with pytest.raises(HeadraceError) as caught:
+        trained(name, replace(rows, train_labels=labels))
+    assert caught.value.where == f"candidates: {name}"
+    assert caught.value.found
+    assert caught.value.fix

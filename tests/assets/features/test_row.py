@@ -1,6 +1,7 @@
 """One code path from a row of inputs to the numbers a model sees, whether it comes alone or with others."""
 
 import json
+import math
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -9,12 +10,14 @@ import duckdb
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assets.errors import HeadraceError
+from assets.features.fitting import fit_transform
 from assets.features.row import RowEncoder
 from assets.records import FeatureSchema, ModelManifest
+from assets.spec import FittedSpec
 
 ROW = st.fixed_dictionaries(
     {
@@ -107,6 +110,7 @@ def test_a_category_without_any_known_value_is_always_unknown(orders: pl.DataFra
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=20), st.integers(1, 1_000))
+@example([9.0, 9.0], 49)  # equal pieces: Polars kept one number for both
 def test_a_row_feature_divided_by_a_number_has_the_same_bits_alone(values: list[float], divisor: int) -> None:
     """Regression: Polars divides a lone row, but multiplies a column by 1 / divisor: three in ten rows differed."""
     schema = FeatureSchema(
@@ -177,3 +181,43 @@ def test_the_order_of_columns_survives_the_manifests_json(manifest_of: Any, orde
     assert loaded.features.column_names == names
     matrices = [RowEncoder(features).matrix(orders) for features in (loaded.features, manifest.features)]
     assert matrices[0].tobytes() == matrices[1].tobytes()
+
+
+RATIO = FeatureSchema(
+    inputs={"a": "number", "b": "number"}, required=(), descriptions={},
+    row={"ratio": "a / b", "root": "ln(a)", "whole": "1", "band": "CASE WHEN a > b THEN 'more' ELSE 'less' END"},
+    columns=(("ratio", "number"), ("root", "number"), ("whole", "number"), ("band", "category")),
+    categories={"band": ("less", "more")},
+)  # fmt: skip
+
+
+def test_a_row_feature_that_is_not_finite_is_missing() -> None:
+    """Regression: a / 0 was infinity in the matrix, on which scaling, SMOTE and silhouettes fail."""
+    encoder = RowEncoder(RATIO)
+    rows = [{"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 0.0}, {"a": -1.0, "b": 0.0}, {"a": 1.0, "b": 2.0}]
+    frame = encoder.frame_of(rows)
+    assert encoder.values(frame)["ratio"].to_list() == [None, None, None, 0.5]
+    assert encoder.values(frame)["root"].to_list() == [0.0, None, None, 0.0]
+    assert not np.isinf(encoder.matrix(frame)).any()
+    assert encoder.matrix(frame)[3].tolist() == [0.5, 0.0, 1.0, 0.0]
+
+
+NUMBER = st.none() | st.sampled_from([0.0, -0.0, 1e-308, 1e308]) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(st.fixed_dictionaries({"a": NUMBER, "b": NUMBER}), min_size=1, max_size=8))
+def test_a_row_feature_that_may_be_infinite_has_the_same_bits_alone(rows: list[dict[str, Any]]) -> None:
+    encoder = RowEncoder(RATIO)
+    together = encoder.matrix(encoder.frame_of(rows))
+    alone = np.vstack([encoder.matrix(encoder.frame_of([row])) for row in rows])
+    assert together.tobytes() == alone.tobytes()
+    assert not np.isinf(together).any()
+
+
+@pytest.mark.parametrize("kind", ["scale", "impute"])
+def test_a_transform_learns_from_finite_numbers_alone(kind: Any) -> None:
+    """Regression: one infinity made the mean and the deviation NaN, and with them the whole column."""
+    found = fit_transform("made", FittedSpec(kind=kind, of="x"), "number", pl.Series([1.0, 3.0, math.inf, None]), set())
+    same = fit_transform("made", FittedSpec(kind=kind, of="x"), "number", pl.Series([1.0, 3.0]), set())
+    assert found == same
+    assert all(math.isfinite(value) for value in found.data.values())

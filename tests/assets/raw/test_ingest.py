@@ -245,6 +245,19 @@ def test_a_value_is_loaded_as_it_is_or_quarantined_never_changed(
     assert (batch.rows_in, batch.rows_quarantined) == (len(texts), len(CHANGED[kind]))
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KEPT if kind != "VARCHAR"])
+def test_spaces_around_a_value_are_no_part_of_it(inbox: Callable[..., Inbox], kind: str) -> None:
+    """Regression: DuckDB casts ` 1` but not ` True`, so a whole column of booleans after `, ` was quarantined."""
+    source = inbox({"field": kind, "id": "BIGINT"})
+    texts = list(KEPT[kind])
+    source.load("field,id\n" + "".join(f"{text},1\n" for text in texts), batch="bare")
+    batch = source.load("field,id\n" + "".join(f" {text}  , 1\n" for text in texts), batch="spaced")
+    assert batch.rows_quarantined == 0
+    assert [row[2:] for row in source.rows("spaced")] == [row[2:] for row in source.rows("bare")]
+    source.load("field,id\n   ,1\n", batch="blank")
+    assert [found for _, _, _, found, _ in source.quarantine("blank")] == ["   "]
+
+
 def test_quarantine_says_what_was_expected_and_found_and_keeps_the_row(inbox: Callable[..., Inbox]) -> None:
     source = inbox()
     source.load("id,text,value\n1.5,x,1\n")

@@ -1,5 +1,6 @@
 """Conclusions from small files, and wishes that can't be met."""
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from assets.errors import HeadraceError
 from orchestration.new.conclude import Conclusions, check_name, conclude
-from orchestration.new.names import file_pattern
+from orchestration.new.models import feature_columns, lag_columns, other_lags
+from orchestration.new.names import file_pattern, is_name
 from orchestration.new.profile import profile_files
 from orchestration.new.strength import roc_auc
 from orchestration.new.wishes import Wishes
@@ -54,6 +56,60 @@ def test_missing_labels_stay_and_rare_classes_have_none(tmp_path: Path) -> None:
     assert found.task == "multiclass"
     assert (found.label.rows, found.label.classes) == (200, 2)
     assert any("rare (2 rows)" in sentence for _, sentence in found.said)
+
+
+@pytest.mark.parametrize(
+    ("target", "task", "labels"),
+    [
+        (["Yes", "YES", "yes\t", "no"] * 50, "binary", {True, False}),
+        (["setosa", "Setosa", "iris  virginica", "iris virginica", "other"] * 50, "multiclass",
+         {"setosa", "iris virginica", "other"}),
+        (["A", "a"] * 100, "binary", {True, False}),
+    ],
+)  # fmt: skip
+def test_spellings_of_one_class_are_one_class(
+    target: list[str], task: str, labels: set[object], tmp_path: Path
+) -> None:
+    """Regression: `Yes`, `YES` and `yes` were classes of their own, and a yes-or-no question multiclass.
+
+    The values that `label.sql` is made of are those of the cleaned model, which are built by the column's own SQL.
+    """
+    found = concluded(tmp_path, columns_with(target), target="t")
+    assert found.task == task
+    column = next(column for column in found.columns if column.name == "t")
+    assert column is found.target
+    made = found.profile.con.execute(
+        f"select distinct {found.label.sql} from (select {column.sql} as t from loaded)"
+    ).fetchall()
+    assert {value for (value,) in made} == labels
+
+
+def test_lags_of_long_names_do_not_take_each_others_place(tmp_path: Path) -> None:
+    """Regression: names that agree in 42 letters gave one lag, so a column vanished or was another's."""
+    random, long = np.random.default_rng(8), "a_very_long_name_of_a_measurement_of_the_station"
+    days = [f"{day:%Y-%m-%d}" for day in pl.date_range(date(2020, 1, 1), date(2021, 6, 1), eager=True)]
+    names = [f"{long}_{part}" for part in ("north", "south", "east")]
+    numbers = {name: random.normal(size=len(days)).round(3) for name in names}
+    found = concluded(tmp_path, {"day": days, **numbers}, target=names[0], task="forecast", time="day")
+    others = other_lags(found)
+    assert [column.raw for column in others.values()] == names[1:]
+    assert found.series is not None
+    assert found.target is not None
+    own = lag_columns(found, found.series, found.target)
+    assert not set(own) & set(others)
+    assert set(own) | set(others) < set(feature_columns(found))
+    assert all(is_name(name) for name in feature_columns(found))
+
+
+def test_a_date_to_predict_may_have_years_before_our_era(tmp_path: Path) -> None:
+    """Regression: the earliest date is text then, and naming it ended in a stack trace."""
+    target = ["0000-01-01", *[f"2020-01-{1 + n % 28:02}" for n in range(199)]]
+    found = concluded(tmp_path, columns_with(target), target="t")
+    assert "timestamp '2020-01-01 00:00:00'" in found.label.sql
+    with pytest.raises(HeadraceError, match="no date of our era"):
+        concluded(
+            tmp_path, columns_with(["0000-01-01", "0000-01-02", "0000-01-03"] * 60), target="t", task="regression"
+        )
 
 
 def test_the_user_may_answer(tmp_path: Path) -> None:

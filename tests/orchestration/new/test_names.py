@@ -17,6 +17,7 @@ from orchestration.new.names import batch_of, column_names, file_pattern, is_per
         ("Größe (cm)", "grosse_cm"), ("select", "select_"), ("2nd value", "n_2nd_value"), ("customerID", "customer_id"),
         ("数量", "column_1"), ("", "column_1"), ("batch_id", "batch_id_"), ("headrace_x", "x_"), ("a.b-c", "a_b_c"),
         ("label", "label_"), ("ABC", "abc"), ("pH", "p_h"), ("PassengerId", "passenger_id"),
+        ("part", "part_"), ("Fold", "fold_"), ("outcome_known_at", "outcome_known_at_"),
     ],
 )  # fmt: skip
 def test_a_header_name_becomes_words(raw: str, name: str) -> None:

@@ -3,11 +3,13 @@
 import gzip
 from pathlib import Path
 
+import duckdb
 import polars as pl
 import pytest
 
 from assets.errors import HeadraceError
 from orchestration.new.plain import plain_file
+from orchestration.new.profile import profile_files
 
 
 def written(folder: Path, content: bytes | str, name: str = "data.csv") -> Path:
@@ -46,6 +48,35 @@ def test_what_the_raw_stage_can_not_read_is_converted(content: bytes, name: str,
     assert plain.changes
     assert file.read_bytes() == content
     assert plain_file(plain.path, tmp_path / "again").path == plain.path
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_a_mended_header_ends_as_the_rows_do(ending: str, tmp_path: Path) -> None:
+    r"""Regression: the header got `\n` before rows with `\r\n`, which DuckDB refuses, so the copy didn't land."""
+    file = written(tmp_path, ending.join(["a,A", "1,2", "3,4", ""]))
+    copy = plain_file(file, tmp_path / "copy").path
+    assert copy.read_bytes().decode() == ending.join(["a,A_2", "1,2", "3,4", ""])
+    assert profile_files(duckdb.connect(), [copy]).rows == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "read"),
+    [
+        (["1,838", "12", "2,500"], ["1,838", "12", "2,500"]),
+        (["1,838", "0,5"], ["1.838", "0.5"]),
+        (["1.234,56", "7,5", "-12.000"], ["1234.56", "7.5", "-12000"]),
+        (["0,123", "0,456"], ["0.123", "0.456"]),
+        (["1,234.56", "2,000.00"], ["1,234.56", "2,000.00"]),
+        (["1.5", "2,5"], ["1.5", "2,5"]),
+    ],
+)
+def test_a_comma_is_decimal_only_where_it_can_not_be_for_thousands(
+    values: list[str], read: list[str], tmp_path: Path
+) -> None:
+    """Regression: `1,838` of a US file with semicolons became 1.838; `1.234,56` was no number at all."""
+    file = written(tmp_path, "a;b\n" + "".join(f"{value};x\n" for value in values))
+    copy = plain_file(file, tmp_path / "copy").path
+    assert pl.read_csv(copy, infer_schema=False)["a"].to_list() == read
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,10 @@
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -13,6 +16,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assets.cleaned import dbt
 from assets.errors import HeadraceError
 from assets.settings import CHECKOUT, Settings
 from assets.spec import load_specs
@@ -117,6 +121,32 @@ def test_a_kill_leaves_no_half_product_and_the_next_new_clears_up(settings: Sett
     assert (settings.dbt_project / "models" / "staging" / "shop").exists()
     ensure_free(settings, "shop")
     assert everything(settings) == before
+
+
+def test_a_second_new_of_the_name_waits_for_the_first(
+    settings: Settings, orders: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: the second took what the first had made so far for the rest of a killed one, and cleared it away."""
+    writing, go_on = threading.Event(), threading.Event()
+    parse = dbt.ensure_manifest
+
+    def paused(of: Settings) -> Any:
+        writing.set()
+        assert go_on.wait(60)
+        return parse(of)
+
+    monkeypatch.setattr(dbt, "ensure_manifest", paused)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(new, settings, "shop", [orders], yes=True)
+        assert writing.wait(60)
+        second = pool.submit(ensure_free, settings, "shop")
+        with pytest.raises(TimeoutError):
+            second.result(0.5)
+        go_on.set()
+        first.result(60)
+        with pytest.raises(HeadraceError, match="there already"):
+            second.result(60)
+    assert (settings.dbt_project / "models" / "marts" / "shop" / "shop_features.sql").exists()
 
 
 def test_models_of_somebody_else_are_not_touched(settings: Settings, orders: Path) -> None:
