@@ -6,7 +6,10 @@ locked down (no other file, no other configuration) as soon as the lake is attac
 
 import hashlib
 import importlib.metadata
+import itertools
 import os
+import shutil
+import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import duckdb
+import psutil
 from filelock import FileLock, Timeout
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
@@ -26,6 +30,7 @@ T = TypeVar("T")
 
 _ENGINES: dict[tuple[int, str, int, bool], duckdb.DuckDBPyConnection] = {}
 _ENGINES_LOCK = threading.Lock()
+_SPILLS = itertools.count()
 
 # What a second writer or a crashed one leaves for a moment; anything else is not ours to repeat.
 _PASSING = ("database is locked", "conflict", "database table is locked", "could not serialize")
@@ -85,6 +90,20 @@ def extension_file(name: str) -> Path:
         expected=f"the package {package}=={duckdb.__version__}",
         fix="install requirements.lock again (make env)",
     )
+
+
+def spill_directory(folder: Path) -> str:
+    """Where one DuckDB instance of this process may spill what doesn't fit in memory; DuckDB makes and removes it.
+
+    DuckDB's own default is `.tmp` in whatever folder the command was typed in, and its files have the same names in
+    every process. What a killed process of this machine has left below `folder` is removed.
+    """
+    host = socket.gethostname()
+    for left in folder.glob(f"spill-{host}-*"):
+        process_id = left.name.removeprefix(f"spill-{host}-").partition("-")[0]
+        if process_id.isdigit() and not psutil.pid_exists(int(process_id)):
+            shutil.rmtree(left, ignore_errors=True)
+    return str(folder / f"spill-{host}-{os.getpid()}-{next(_SPILLS)}")
 
 
 class Lake:
@@ -225,6 +244,7 @@ class Lake:
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "threads": str(self.settings.threads),
+            "temp_directory": spill_directory(self.staging),
         }
         con = duckdb.connect(config=config)  # type: ignore[arg-type]
         try:

@@ -12,12 +12,13 @@ says little: CPU seconds are given beside it, and the ratios are of them.
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -83,7 +84,9 @@ def by_polars(spine: pl.DataFrame, facts: pl.DataFrame, threads: int) -> Callabl
 
 
 def _by_duckdb(spine: pl.DataFrame, facts: pl.DataFrame, threads: int, sql: str) -> Callable[[], int]:
-    con = duckdb.connect(config={"threads": threads})
+    # DuckDB's default would be `.tmp` of the checkout, and stay there when this is interrupted
+    spill = f"{tempfile.gettempdir()}/headrace-spill-{os.getpid()}"
+    con = duckdb.connect(config={"threads": threads, "temp_directory": spill})
     for name, frame in (("spine", spine), ("facts", facts)):
         con.register("frame", frame.to_arrow())
         con.execute(f"create table {name} as select * from frame")
@@ -158,8 +161,14 @@ def main() -> int:
 
 def _in_a_process(side: str, rows: int, threads: int) -> dict[str, float]:
     command = [sys.executable, __file__, "--side", side, "--rows", str(rows), "--threads", str(threads)]
-    environment = {"POLARS_MAX_THREADS": str(threads), "PYTHONPATH": str(CHECKOUT), "PATH": ""}
-    done = subprocess.run(command, cwd=Path(CHECKOUT), env=environment, capture_output=True, text=True, check=False)
+    with tempfile.TemporaryDirectory() as folder:  # what a side spills goes with it
+        environment = {
+            "POLARS_MAX_THREADS": str(threads),
+            "PYTHONPATH": str(CHECKOUT),
+            "PATH": "",
+            "TMPDIR": folder,
+        }
+        done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{side} failed:\n{done.stderr[-2000:]}")
     measured: dict[str, float] = json.loads(done.stdout)

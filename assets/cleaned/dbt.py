@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from assets import ledger
 from assets.errors import HeadraceError
-from assets.lake import Lake, write_file_atomically
+from assets.lake import Lake, spill_directory, write_file_atomically
 from assets.records import Build
 from assets.settings import Settings, prepare_process
 
@@ -60,6 +60,7 @@ def profile(lake: Lake) -> dict[str, Any]:
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "threads": str(lake.settings.threads),
+            "temp_directory": spill_directory(lake.staging),
         },
         # read by the project's on-run-start hook: nothing but these can be touched from then on
         "external_root": json.dumps(lake.allowed_directories()),

@@ -5,6 +5,7 @@ rows as they were at the manifest's snapshot, so no row is copied.
 """
 
 import hashlib
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -93,7 +94,7 @@ def segregate(
             found=", ".join(rows.columns),
             fix="correct the names",
         )
-    with duckdb.connect() as con:
+    with tempfile.TemporaryDirectory() as spill, duckdb.connect(config={"temp_directory": spill}) as con:
         con.register("given", rows.select(wanted).with_row_index("headrace_row").to_arrow())
         hashes = [("key_hash", key), *([("group_hash", [group])] if group else [])]
         found = con.execute(

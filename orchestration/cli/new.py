@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 
 from assets.errors import HeadraceError
+from assets.lake import spill_directory
 from assets.settings import Settings
 from orchestration.cli.console import out, table
 from orchestration.new.conclude import Conclusions, check_name, conclude
@@ -59,7 +60,8 @@ def new(
     pattern, why = file_pattern([path.name for path in paths])
     wishes = Wishes(target, task, time, tuple(key), ask_nobody if yes else ask_person)
     wishes.say("files", why)
-    with duckdb.connect(config={"threads": str(settings.threads)}) as con:
+    config = {"threads": str(settings.threads), "temp_directory": spill_directory(settings.home / "converted")}
+    with duckdb.connect(config=config) as con:  # type: ignore[arg-type]
         found = conclude(name, profile_files(con, paths), pattern, wishes)
         _say(found)
         written = write_product(settings, found)

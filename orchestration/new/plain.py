@@ -244,7 +244,7 @@ def _with_commas(rows: str, header: Sequence[str], delimiter: str, file: Path) -
     import tempfile
 
     names = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header)
-    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as con:
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect(config={"temp_directory": f"{folder}/spill"}) as con:
         source, target = Path(folder) / "rows.txt", Path(folder) / "rows.csv"
         source.write_bytes(rows.encode())
         try:

@@ -302,3 +302,42 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
     with pytest.raises(TypeError):
         write_file_atomically(path, None)  # type: ignore[arg-type]
     assert path.read_bytes() == b"first"
+
+
+_SPILLING = """
+import os, signal, sys
+from pathlib import Path
+import duckdb
+real = duckdb.connect
+duckdb.connect = lambda *, config: real(config={**config, "memory_limit": "150MB"})
+from assets.home import Home
+from assets.settings import Settings
+lake = Home(Settings(home=Path(sys.argv[1]))).lake("toy")
+with lake.connect() as con:
+    con.execute("create temp table given as select range as n, random()::varchar as t from range(4_000_000)")
+    con.execute("create temp table sorted as select * from given order by t")
+    print(*(path.name for path in lake.staging.glob("spill-*/*")))
+if sys.argv[2] == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("ends", ["well", "killed"])
+def test_what_does_not_fit_in_memory_is_spilled_below_the_lake_and_goes_with_its_process(
+    tmp_path: Path, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: DuckDB's default is `.tmp` of the current folder; a killed process left 1.4 GB of it there."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    here.mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(
+        [sys.executable, "-c", _SPILLING, str(home), ends],
+        cwd=here, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "duckdb_temp" in done.stdout, done.stderr
+    assert list(here.iterdir()) == []
+    monkeypatch.chdir(here)
+    lake = Home(Settings(home=home)).lake("toy")
+    with lake.connect() as con:
+        con.execute("select 1")
+    assert list(lake.staging.glob("spill-*")) == []

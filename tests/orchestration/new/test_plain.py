@@ -32,7 +32,7 @@ def test_a_plain_file_is_left_alone(tmp_path: Path) -> None:
         (b"a\tb\n1\tx, y\n", "data.tsv", 'a,b\n1,"x, y"\n'),
         ("a,b\n1,é\n".encode("cp1252"), "data.csv", "a,b\n1,é\n"),
         ("a,b\n1,é\n".encode("utf-16"), "data.txt", "a,b\n1,é\n"),
-        (gzip.compress(b"a,b\n1,2\n"), "data.csv.gz", "a,b\n1,2\n"),
+        (gzip.compress(b"a,b\n1,2\n", mtime=0), "data.csv.gz", "a,b\n1,2\n"),
         (b'"",b\n"1",2\n', "data.csv", 'column_1,b\n"1",2\n'),
         (b"a,A,a\n1,2,3\n", "data.csv", "a,A_2,a_3\n1,2,3\n"),
         (b"batch_id,headrace_x\n1,2\n", "data.csv", "batch_id_,x_headrace_x\n1,2\n"),
