@@ -115,8 +115,10 @@ def ensure_manifest(settings: Settings) -> Path:
 
 def read_manifest(settings: Settings) -> dict[str, Any]:
     """The project's manifest; read once per process and change."""
-    path = ensure_manifest(settings)
-    return _read_manifest(path, (path.parent.parent / "fingerprint").read_text())
+    folder = ensure_manifest(settings).parent.parent
+    with FileLock(folder / "parse.lock", is_singleton=True):  # another process may just parse a change
+        path = ensure_manifest(settings)
+        return _read_manifest(path, (folder / "fingerprint").read_text())
 
 
 @lru_cache(maxsize=1)
@@ -226,11 +228,12 @@ def _record_build(lake: Lake, sql_hash: str) -> None:
 def _parsed(settings: Settings) -> Any:
     """The project as dbt has parsed it, from this process's memory if it is still that project."""
     folder = ensure_manifest(settings).parent.parent
-    key = (folder, (folder / "fingerprint").read_text())
-    if key not in _PARSED:
-        with FileLock(folder / "parse.lock", is_singleton=True):
+    with FileLock(folder / "parse.lock", is_singleton=True):
+        ensure_manifest(settings)
+        key = (folder, (folder / "fingerprint").read_text())
+        if key not in _PARSED:
             _PARSED[key] = _invoke(settings, folder, ["parse"]).result
-    return _PARSED[key]
+        return _PARSED[key]
 
 
 def _invoke(settings: Settings, folder: Path, command: list[str], manifest: Any = None) -> Any:
