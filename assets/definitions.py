@@ -13,7 +13,8 @@ import duckdb
 from assets.errors import HeadraceError
 from assets.home import Home
 from assets.naming import asset_key, op_name, partitions_name
-from assets.records import Gate
+from assets.provenance import asked_by, provenance_of
+from assets.records import Gate, Provenance
 from assets.spec import ProductSpec
 
 HomeParam = dg.ResourceParam[Home]
@@ -94,18 +95,30 @@ def check_result(
     )
 
 
-def gate_results(key: dg.AssetKey, gates: Sequence[Gate]) -> list[dg.AssetCheckResult]:
-    """Gates as check results of the same names."""
+def gate_results(
+    key: dg.AssetKey, gates: Sequence[Gate], *, gate: str, plots: Mapping[str, str] | None = None
+) -> list[dg.AssetCheckResult]:
+    """Gates as check results of the same names.
+
+    Args:
+        key: the asset.
+        gates: what was found.
+        gate: the group they are shown in: data, training, quality or infrastructure.
+        plots: gate name -> the picture, as markdown, that explains it.
+    """
     return [
         check_result(
             key,
-            gate.name,
-            passed=gate.verdict != "FAILED",
-            observed=gate.observed,
-            threshold=gate.threshold,
-            detail=gate.detail,
+            item.name,
+            passed=item.verdict == "PASSED",
+            observed=item.observed,
+            threshold=item.threshold,
+            warn=item.verdict == "WARNED",
+            detail=item.detail,
+            gate=gate,
+            **({"plot": dg.MetadataValue.md(plots[item.name])} if plots and item.name in plots else {}),
         )
-        for gate in gates
+        for item in gates
     ]
 
 
@@ -120,6 +133,11 @@ def batches_of(context: Any) -> list[str]:
     if "dagster/asset_partition_range_start" in tags or "dagster/partition" not in tags:
         return sorted(context.partition_keys)
     return [tags["dagster/partition"]]
+
+
+def provenance(context: Any, home: Home) -> Provenance:
+    """By which code and at whose word a run goes."""
+    return provenance_of(home.settings, asked_by(context.run.tags))
 
 
 @contextmanager

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import duckdb
+from pydantic import ValidationError
 
+from assets.errors import HeadraceError
 from assets.lake import RECORD_TABLES, Lake
 from assets.naming import table
 from assets.records import Alert, Batch, Blessing, Decision, EvaluationReport, ModelManifest, Record, SplitManifest
@@ -69,7 +71,17 @@ def records(
         "where $batch is null or batch_id = $batch order by recorded_at, record_id",
         {"batch": batch_id},
     ).fetchall()
-    return [(at, kind.model_validate_json(text)) for at, text in rows]
+    try:
+        return [(at, kind.model_validate_json(text)) for at, text in rows]
+    except ValidationError as error:
+        item = error.errors(include_url=False)[0]
+        raise HeadraceError(
+            "the ledger has records of another version of Headrace",
+            where=f"ledger table {name}, field {'.'.join(str(part) for part in item['loc'])}",
+            expected=f"a {kind.__name__} of this version",
+            found=str(item["msg"]),
+            fix="use the version that wrote this home, or start a new one (HEADRACE_HOME) and land the files there",
+        ) from None
 
 
 def latest(con: duckdb.DuckDBPyConnection, name: str, kind: type[R], *, batch_id: str) -> R | None:
@@ -81,6 +93,24 @@ def latest(con: duckdb.DuckDBPyConnection, name: str, kind: type[R], *, batch_id
 def split_of(con: duckdb.DuckDBPyConnection, as_of: str) -> SplitManifest | None:
     """The newest split as of a batch."""
     return latest(con, "splits", SplitManifest, batch_id=as_of)
+
+
+def split_by_id(con: duckdb.DuckDBPyConnection, split_id: str) -> SplitManifest:
+    """The split of this id.
+
+    Raises:
+        HeadraceError: the ledger has none.
+    """
+    found = next((item for _, item in records(con, "splits", SplitManifest) if item.split_id == split_id), None)
+    if found is None:
+        raise HeadraceError(
+            "the split is not in the ledger",
+            where="ledger.splits",
+            expected=split_id,
+            found="other ones",
+            fix="run the product again, so that the split is made anew",
+        )
+    return found
 
 
 def models_of(con: duckdb.DuckDBPyConnection, split_id: str) -> dict[str, ModelManifest]:

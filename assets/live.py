@@ -22,3 +22,8 @@ def read_live(home: Path, product: str) -> LivePointer | None:
 def flip_live(home: Path, pointer: LivePointer) -> None:
     """Make a bento the live one."""
     write_file_atomically(pointer_path(home, pointer.product), pointer.to_json().encode())
+
+
+def drop_live(home: Path, product: str) -> None:
+    """Serve nothing: what was live may not be, and nothing before it may."""
+    pointer_path(home, product).unlink(missing_ok=True)

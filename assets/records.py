@@ -125,6 +125,29 @@ class FeatureSchema(Record):
         return content_hash(self.model_dump(mode="json", exclude={"descriptions"}))[:16]
 
 
+class Provenance(Record):
+    """By which code, in which environment and at whose word something was made."""
+
+    code_commit: str = Field(default="", description="git commit of the checkout; empty outside of one")
+    code_changes: str = Field(default="", description="SHA-256 of what differs from it (kept in HOME/code); or empty")
+    requirements: str = Field(default="", description="SHA-256 of requirements.lock")
+    asked_by: str = Field(default="", description="the person, sensor, schedule, backfill or run that asked for it")
+
+
+class Calibration(Record):
+    """How raw probabilities become calibrated ones: by interpolation between points; chosen on validation rows.
+
+    Points and two numbers are all there is, so that serving needs no library for them. Outside the ends the end counts.
+    """
+
+    method: Literal["isotonic", "platt"]
+    raw: tuple[float, ...] = Field(default=(), description="isotonic: ascending raw probabilities")
+    calibrated: tuple[float, ...] = Field(default=(), description="isotonic: what each becomes, never falling")
+    slope: float = Field(default=1.0, description="platt: of the log odds")
+    intercept: float = Field(default=0.0, description="platt: of the log odds")
+    evidence: dict[str, float] = Field(default_factory=dict, description="method -> cross-validated log loss")
+
+
 class ModelManifest(Record):
     """One trained model. Its id covers files, features and training data; timings are kept apart."""
 
@@ -151,11 +174,17 @@ class ModelManifest(Record):
     versions: dict[str, str]
     files: dict[str, str] = Field(description="file name -> SHA-256")
     model_file: str
+    calibration: Calibration | None = Field(default=None, description="binary: applied to the file's scores")
+    provenance: Provenance = Provenance()
 
     @property
     def model_id(self) -> str:
-        """Algorithm and content hash. The snapshot number is left out: the row-set hash already names the rows."""
-        content = self.model_dump(mode="json", exclude={"data_snapshot"})
+        """Algorithm and content hash: what the model is, not where its rows can be read again or who asked for it.
+
+        The snapshot number is left out as the row-set hash already names the rows, and the code as the bytes that it
+        made are in the hashes of the files: the same model trained by another commit is the same model.
+        """
+        content = self.model_dump(mode="json", exclude={"data_snapshot", "provenance"})
         return f"{self.algorithm.replace('_', '-')}-{content_hash(content)[:12]}"
 
 
@@ -209,47 +238,139 @@ class EvaluationReport(Record):
     classes: dict[str, dict[str, float]] = Field(
         default_factory=dict, description="class -> precision, recall, f1, rows on the test rows"
     )
+    intervals: dict[str, tuple[float, float]] = Field(
+        default_factory=dict, description="metric -> 95% bootstrap interval on the test rows, of the best candidate"
+    )
+    groups: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="declared group column -> group -> the fairness measure"
+    )
     is_best: bool = False
 
 
-class Blessing(Record):
-    """A gate's word about exactly this model and this data."""
+class Comparison(Record):
+    """Challenger and champion on the same unseen rows: how much better, and how sure that is."""
 
-    kind: Literal["quality", "infrastructure"]
+    challenger_id: str
+    champion_id: str
+    split_id: str
+    metric: str
+    challenger: float
+    champion: float
+    improvement: float = Field(description="positive: the challenger is better, whichever way the metric goes")
+    low: float = Field(description="of the two-sided confidence interval of the improvement")
+    high: float
+    confidence: float = 0.95
+    method: Literal["DELONG", "OBUCHOWSKI", "PAIRED_BOOTSTRAP"]
+    rows: int
+    replicates: int = Field(default=0, description="of the bootstrap")
+
+    @property
+    def how(self) -> str:
+        """The method of the interval in words."""
+        named = {"DELONG": "DeLong", "OBUCHOWSKI": "DeLong by days (Obuchowski)"}
+        return named.get(self.method, f"paired bootstrap, {self.replicates:,} replicates")
+
+    @property
+    def comparison_id(self) -> str:
+        """Named by what it says."""
+        return content_hash(self.model_dump(mode="json"))[:16]
+
+
+class ColumnFinding(Record):
+    """What one data check saw of one column of a batch."""
+
+    check: str = Field(description="range, outliers, nulls, psi, type, ...")
+    column: str
+    verdict: Literal["PASSED", "FAILED", "WARNED"]
+    observed: float | str
+    threshold: float | str
+    detail: str = ""
+
+
+class DataValidation(Record):
+    """One of the three data verdicts about a batch, column by column."""
+
+    product: str
+    batch_id: str
+    kind: Literal["anomalies", "schema", "statistics"]
+    verdict: Literal["PASSED", "FAILED", "WARNED"]
+    reference: str = Field(default="", description="what it was held against: the champion's id, a batch, or nothing")
+    rows: int
+    columns: tuple[ColumnFinding, ...]
+    report: str = Field(default="", description="path of Evidently's HTML below the reports folder")
+
+    @property
+    def validation_id(self) -> str:
+        """Named by what it says."""
+        return content_hash(self.model_dump(mode="json"))[:16]
+
+
+OverrideAction = Literal["promote", "block", "accept"]
+
+
+class Override(Record):
+    """A person's word that stands above a gate, or takes a model or batch away."""
+
+    product: str
+    action: OverrideAction
+    subject: str = Field(description="a model id; for accept a batch")
+    reason: str
+    asked_by: str
+    at: datetime
+
+    @property
+    def override_id(self) -> str:
+        """Named by what it says."""
+        return content_hash(self.model_dump(mode="json"))[:16]
+
+
+BlessingKind = Literal["data", "training", "quality", "infrastructure"]
+
+
+class Blessing(Record):
+    """A gate's word about exactly this model and this data, by this code; missing means no."""
+
+    kind: BlessingKind
     verdict: Literal["BLESSED", "NOT_BLESSED"]
     product: str
     as_of: str
-    model_id: str
-    split_id: str
-    test_row_set_hash: str
+    model_id: str = Field(default="", description="data: the champion that the batch was held against, or empty")
+    split_id: str = Field(default="", description="empty for data")
+    row_set_hash: str = Field(description="of the rows it speaks of: the delivered file, training or test rows")
+    data_snapshot: int = Field(default=0, description="DuckLake snapshot in which these rows are")
     feature_set_id: str
     spec_hash: str
+    rules_hash: str = Field(description="of the part of the spec that decides; another one makes the blessing stale")
+    provenance: Provenance = Provenance()
     gates: tuple[Gate, ...]
 
     @property
     def blessing_id(self) -> str:
-        """Named by what it says."""
-        return content_hash(self.model_dump(mode="json"))[:16]
+        """Named by what it says, whoever asked for it."""
+        return content_hash(self.model_dump(mode="json", exclude={"provenance": {"asked_by"}}))[:16]
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Each failed gate in words."""
-        return tuple(
-            f"{gate.name}: observed {_short(gate.observed)}, threshold {_short(gate.threshold)}"
-            for gate in self.gates
-            if gate.verdict == "FAILED"
-        )
+        """Each failed gate in words: what it says itself, and what was observed if it doesn't say that."""
+        return tuple(f"{gate.name}: {_sentence(gate)}" for gate in self.gates if gate.verdict == "FAILED")
 
 
 DecisionVerdict = Literal[
     "PROMOTED_FIRST_CHAMPION",
     "PROMOTED_BETTER_THAN_CHAMPION",
+    "PROMOTED_NOT_INFERIOR",
     "PROMOTED_CHAMPION_NOT_COMPARABLE",
-    "KEPT_CHAMPION_NOT_BETTER",
+    "PROMOTED_BY_PERSON",
+    "KEPT_CHAMPION_TIE",
+    "KEPT_CHAMPION_CHALLENGER_WORSE",
+    "KEPT_CHAMPION_BACKTEST_TOO_SHORT",
     "KEPT_CHAMPION_SAME_MODEL",
     "KEPT_CHAMPION_IS_NEWER",
     "REFUSED_NOT_BLESSED",
     "REFUSED_INFRASTRUCTURE",
+    "REFUSED_WITHDRAWN",
+    "BLOCKED_BY_PERSON",
+    "ROLLED_BACK",
     "LIVE",
 ]
 
@@ -265,11 +386,15 @@ class Decision(Record):
     split_id: str
     reason: str
     evidence: dict[str, float] = Field(default_factory=dict)
+    comparison: Comparison | None = Field(default=None, description="with the champion, where there was one to compare")
+    rule: str = Field(default="", description="the declared rule that decided, in words")
+    asked_by: str = ""
+    at: datetime | None = Field(default=None, description="of a person's decisions, each of which counts anew")
 
     @property
     def decision_id(self) -> str:
-        """Named by what it says."""
-        return content_hash(self.model_dump(mode="json"))[:16]
+        """Named by what it says, whoever asked for it."""
+        return content_hash(self.model_dump(mode="json", exclude={"asked_by"}))[:16]
 
     @classmethod
     def refusing(cls, blessing: Blessing, champion_id: str | None) -> Self:
@@ -282,6 +407,8 @@ class Decision(Record):
             champion_id=champion_id,
             split_id=blessing.split_id,
             reason="; ".join(blessing.reasons),
+            rule="every gate has to pass",
+            asked_by=blessing.provenance.asked_by,
         )
 
     @property
@@ -301,6 +428,13 @@ class LivePointer(Record):
     offline_parity: str
     latency_p50_ms: float
     latency_p99_ms: float
+    blessings: tuple[str, ...] = Field(default=(), description="ids of the blessings under which it went live")
+    seal: str = Field(default="", description="SHA-256 of every packed file of the bento; checked before it is served")
+
+    @property
+    def pointer_id(self) -> str:
+        """Named by what it says; each decision that flips the pointer has one of its own."""
+        return content_hash(self.model_dump(mode="json"))[:16]
 
 
 class DriftReport(Record):
@@ -360,6 +494,14 @@ class Alert(Record):
     def alert_id(self) -> str:
         """One alert per cause."""
         return content_hash([self.product, self.kind, self.batch_id, self.cause])[:16]
+
+
+def _sentence(gate: Gate) -> str:
+    observed = _short(gate.observed)
+    said = f"observed {observed}, threshold {_short(gate.threshold)}"
+    if not gate.detail:
+        return said
+    return gate.detail if observed.lstrip("-") in gate.detail else f"{gate.detail} ({said})"
 
 
 def _short(value: float | str) -> str:

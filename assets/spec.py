@@ -256,6 +256,89 @@ class CandidateSpec(_Part):
     monotone: dict[Name, Literal[-1, 1]] = Field(
         default_factory=dict, description="feature -> 1: the score never falls with it, -1: never rises"
     )
+    calibrate: Literal["auto", "none", "isotonic", "platt"] = Field(
+        default="auto", description="binary: what makes probabilities true; auto takes the best on validation rows"
+    )
+
+
+Severity = Literal["warn", "block"]
+
+
+class AnomaliesSpec(_Part):
+    """Values and counts of a delivery that can't be right."""
+
+    severity: Severity = "block"
+    ranges: dict[str, tuple[float | None, float | None]] = Field(
+        default_factory=dict, description="source column -> least and most; null is no limit"
+    )
+    max_out_of_range_share: Share = Field(default=0.0, description="of a column's rows")
+    outlier_fences: float = Field(
+        default=6.0, gt=0, description="interquartile ranges beyond which a number is far out"
+    )
+    max_outlier_share: Share = Field(default=0.05, description="of rows far out, above the share of earlier batches")
+    max_duplicate_share: Share = Field(default=0.01, description="of rows that are there twice in all columns")
+    usual_count: tuple[float, float] = Field(
+        default=(0.2, 5.0), description="rows of a batch as a multiple of the median batch"
+    )
+
+
+class StatisticsGate(_Part):
+    """Distributions of the features against the champion's training rows."""
+
+    severity: Severity = "warn"
+    max_psi: float = Field(default=0.25, gt=0, description="population stability index of a column")
+    max_null_gap: Share = Field(default=0.1, description="of a column's share of nulls")
+    max_new_category_share: Share = Field(
+        default=0.05, description="of rows with a category that training has not seen"
+    )
+    max_failed_share: Share = Field(default=0.5, description="of columns that moved, from which the batch fails")
+
+
+class ValidationSpec(_Part):
+    """Three verdicts about the data of each batch; a batch that is blocked is held back from every later stage."""
+
+    anomalies: AnomaliesSpec = AnomaliesSpec()
+    schema_severity: Severity = Field(default="block", description="of columns and types unlike those last accepted")
+    statistics: StatisticsGate = StatisticsGate()
+
+
+class TrainingGate(_Part):
+    """What a candidate has to show before it is judged."""
+
+    shuffled_control: bool = Field(default=True, description="fit on shuffled labels, too: it must score at chance")
+    max_identical_share: Share = Field(
+        default=0.05, description="of test rows that are training rows in all features and the label"
+    )
+    identical_severity: Severity = "warn"
+    beats_linear: Severity = Field(default="warn", description="what happens when a linear model is as good")
+
+
+class FairnessGate(_Part):
+    """How far apart declared groups may be."""
+
+    by: tuple[Name, ...] = Field(default=(), description="inputs whose values are the groups")
+    measure: Literal["positive_rate", "true_positive_rate", "metric"] = Field(
+        default="true_positive_rate", description="what is compared; `metric` is the primary one, all that numbers have"
+    )
+    max_gap: float = Field(default=0.1, ge=0, description="between the best and the worst group")
+    min_rows: int = Field(default=100, ge=1, description="smaller groups are not judged")
+
+
+class ComparisonSpec(_Part):
+    """The declared rule by which a challenger replaces the champion, both on the same unseen rows."""
+
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    replicates: int = Field(default=1000, ge=200, le=20_000, description="of the paired bootstrap")
+    resample: Literal["rows", "days"] = Field(
+        default="rows", description="what counts as independent: days where rows of a day share their luck"
+    )
+    margin: float = Field(
+        default=0.0, ge=0, description="how much worse a challenger may be when the champion is stale or drifted"
+    )
+    stale_after_batches: int = Field(default=0, ge=0, description="a champion older than so many batches; 0: never")
+    backtest_batches: int = Field(
+        default=0, ge=0, description="so many earlier batches on which the algorithm must have beaten the baseline"
+    )
 
 
 class SlicesGate(_Part):
@@ -279,11 +362,22 @@ class GatesSpec(_Part):
     )
     max_joint_auc: Share = Field(default=0.995, description="a small model of all features that is better is a leak")
     max_joint_r2: Share = Field(default=0.999, description="the same where the outcome is a number")
-    max_feature_psi: float = Field(default=0.25, gt=0, description="against the last training set (warns)")
     beats_baseline_by: float = Field(
         default=0.0, ge=0, description="in the primary metric's unit; by task when left out"
     )
     max_calibration_error: Share = 0.1
+    min_class_recall: Share = Field(default=0.0, description="of the worst class with min_rows of slices")
+    max_prediction_bias: float = Field(
+        default=0.25, ge=0, description="gap of mean prediction and mean outcome; of numbers in deviations"
+    )
+    fairness: FairnessGate = FairnessGate()
+    input_noise: Share = Field(default=0.01, description="of each number's deviation, for max_noise_effect")
+    max_noise_effect: float = Field(
+        default=0.2, ge=0, description="how far scores move under such noise, in their own deviations"
+    )
+    max_model_megabytes: float = Field(default=100.0, gt=0)
+    training: TrainingGate = TrainingGate()
+    comparison: ComparisonSpec = ComparisonSpec()
     positive_share: tuple[Share, Share] = Field(
         default=(0.001, 0.999), description="binary: of rows predicted positive"
     )
@@ -314,6 +408,14 @@ class RetrainSpec(_Part):
     schedule: str = Field(default="", description="cron expression, UTC; empty for none")
 
 
+class RetentionSpec(_Part):
+    """What is kept of models that were never live."""
+
+    loser_batches: int = Field(
+        default=24, ge=1, description="files of losers as of earlier batches than so many are deleted; manifests stay"
+    )
+
+
 class ProductSpec(_Part):
     """One product, from files to a served model."""
 
@@ -332,9 +434,11 @@ class ProductSpec(_Part):
     candidates: tuple[CandidateSpec, ...] = Field(min_length=2)
     seed: int = 20130101
     decision_threshold: Share = Field(default=0.5, description="probability from which the class is positive")
+    validation: ValidationSpec = ValidationSpec()
     gates: GatesSpec = GatesSpec()
     monitoring: MonitoringSpec = MonitoringSpec()
     retrain: RetrainSpec = RetrainSpec()
+    retention: RetentionSpec = RetentionSpec()
 
     @model_validator(mode="before")
     @classmethod
@@ -373,10 +477,24 @@ class ProductSpec(_Part):
             raise ValueError(f"gates.primary: {self.gates.primary} is no metric of {self.task}; choose one of {known}")
         self._check_label()
         self._check_candidates()
-        unknown = sorted(set(self.gates.slices.by) - set(self.features.inputs))
-        if unknown:
-            raise ValueError(f"gates.slices.by: {', '.join(unknown)} is no input; name categories of features.inputs")
+        self._check_gates()
         return self
+
+    def _check_gates(self) -> None:
+        """Gates name columns that there are."""
+        if self.gates.comparison.resample == "days" and self.time is None:
+            raise ValueError("gates.comparison.resample: days need time; add it, or write rows")
+        for field, names in (("slices", self.gates.slices.by), ("fairness", self.gates.fairness.by)):
+            unknown = sorted(set(names) - set(self.features.inputs))
+            if unknown:
+                raise ValueError(
+                    f"gates.{field}.by: {', '.join(unknown)} is no input; name categories of features.inputs"
+                )
+        unknown = sorted(set(self.validation.anomalies.ranges) - set(self.source.columns))
+        if unknown:
+            raise ValueError(
+                f"validation.anomalies.ranges: {', '.join(unknown)} is no column of source; correct the names"
+            )
 
     def _check_label(self) -> None:
         """Label and time fit the task and the split."""
@@ -427,7 +545,16 @@ class ProductSpec(_Part):
     @property
     def spec_hash(self) -> str:
         """SHA-256 of the spec's content, whatever the YAML's layout and comments."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        return _hash(self.model_dump(mode="json"))
+
+    @property
+    def data_rules_hash(self) -> str:
+        """SHA-256 of what decides about data: another one makes data blessings stale, other candidates don't."""
+        return _hash([self.validation.model_dump(mode="json"), self.source.model_dump(mode="json"), self.seed])
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def parse_spec(text: str, *, origin: str) -> ProductSpec:

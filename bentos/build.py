@@ -22,15 +22,17 @@ from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from assets.errors import HeadraceError
-from assets.model_store import MANIFEST, read_model
+from assets.model_store import MANIFEST, SEAL, read_model, read_sealed, seal_of, sha256_of
 from assets.records import ModelManifest
 from assets.settings import CHECKOUT, Settings
+from bentos.door import BLESSINGS
 from bentos.schemas import Serving, json_row, wire_types
 
 # The code that serves: nothing else of the checkout is in the bento, so nothing else can be imported there.
 PACKED_CODE = (
     "assets/__init__.py",
     "assets/candidates/__init__.py",
+    "assets/candidates/explain.py",
     "assets/candidates/predictor.py",
     "assets/errors.py",
     "assets/features/__init__.py",
@@ -39,6 +41,7 @@ PACKED_CODE = (
     "assets/records.py",
     "assets/tasks.py",
     "bentos/__init__.py",
+    "bentos/door.py",
     "bentos/front_door.py",
     "bentos/schemas.py",
     "bentos/service.py",
@@ -50,7 +53,7 @@ _LOG_LINES = 20
 
 
 def build_bento(
-    home_settings: Settings, model_folder: Path, example: Mapping[str, Any], *, product: str, as_of: str
+    home_settings: Settings, model_folder: Path, example: Mapping[str, Any], *, product: str, as_of: str, words: bytes
 ) -> str:
     """Build the bento of a model, or find it built; it can be killed at any point and called again.
 
@@ -60,6 +63,7 @@ def build_bento(
         example: a real row, input -> value; other columns are left out.
         product: the bento's name.
         as_of: the batch that the model was promoted as of.
+        words: the blessings under which it may be served (`bentos.door.packed_words`).
 
     Returns:
         the tag, ``product:model_id-hash``.
@@ -67,7 +71,7 @@ def build_bento(
     Raises:
         HeadraceError: the model is damaged, the example is not a row of it, or the build failed.
     """
-    packed = packed_files(model_folder, example, product=product, as_of=as_of)
+    packed = packed_files(model_folder, example, product=product, as_of=as_of, words=words)
     tag = f"{product}:{model_folder.name}-{content_hash_of(packed)}"
     target = bento_path(home_settings, tag)
     home_settings.bentos.mkdir(parents=True, exist_ok=True)
@@ -103,8 +107,10 @@ def model_id_of(tag: str) -> str:
     return _parsed(tag)["model_id"]
 
 
-def packed_files(model_folder: Path, example: Mapping[str, Any], *, product: str, as_of: str) -> dict[str, bytes]:
-    """Everything that a bento of this model holds, path in the bento -> content.
+def packed_files(
+    model_folder: Path, example: Mapping[str, Any], *, product: str, as_of: str, words: bytes
+) -> dict[str, bytes]:
+    """Everything that a bento of this model holds, path in the bento -> content; the seal has the hash of each.
 
     Raises:
         HeadraceError: the model is damaged, or the example is not a row that it accepts.
@@ -114,14 +120,27 @@ def packed_files(model_folder: Path, example: Mapping[str, Any], *, product: str
     _check_example(manifest, row)
     model = f"model/{manifest.model_id}"
     serving = Serving(product=product, model_id=manifest.model_id, as_of=as_of)
-    return {
+    packed = {
         **{path: (CHECKOUT / path).read_bytes() for path in PACKED_CODE},
         **{f"{model}/{name}": content for name, content in files.items()},
-        f"{model}/{MANIFEST}": (model_folder / MANIFEST).read_bytes(),
+        **{f"{model}/{name}": (model_folder / name).read_bytes() for name in (MANIFEST, SEAL)},
+        BLESSINGS: words,
         "example.json": json.dumps(row, indent=2).encode(),
         "requirements.txt": "".join(f"{line}\n" for line in requirements()).encode(),
         "serving.json": serving.to_json().encode(),
     }
+    return {**packed, SEAL: seal_of(packed)}
+
+
+def seal_hash(settings: Settings, tag: str) -> str:
+    """SHA-256 of a bento's seal, which has the hash of every packed file: equal hashes, equal bentos.
+
+    Raises:
+        HeadraceError: the bento is not there, or a file is not the one that was packed.
+    """
+    folder = bento_path(settings, tag) / "src"
+    read_sealed(folder)
+    return sha256_of((folder / SEAL).read_bytes())
 
 
 def requirements() -> list[str]:
@@ -154,7 +173,7 @@ def build_file(tag: str) -> dict[str, Any]:
         "name": found["product"],
         "service": "bentos.service:Predictions",
         "labels": {"product": found["product"], "model_id": found["model_id"]},
-        "include": [*PACKED_CODE, "model/**", "example.json", "requirements.txt", "serving.json"],
+        "include": [*PACKED_CODE, "model/**", BLESSINGS, SEAL, "example.json", "requirements.txt", "serving.json"],
         "python": {"requirements_txt": "requirements.txt", "lock_packages": False},
     }
 

@@ -23,5 +23,5 @@ def results(spec: ProductSpec, found: tuple[Gate, ...], unchanged: str) -> list[
     """The gates of a new bento, or why there was none to test."""
     key = key_of(spec, STAGE)
     if found:
-        return gate_results(key, found)
+        return gate_results(key, found, gate="infrastructure")
     return [check_result(key, name, passed=True, observed=unchanged, threshold="no new bento") for name in GATES]

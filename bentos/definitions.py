@@ -5,7 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.definitions import HomeParam, batch_of, key_of, shown_errors, stage_asset
+from assets.card.card import write_card
+from assets.definitions import HomeParam, batch_of, key_of, provenance, shown_errors, stage_asset
+from assets.live import read_live
 from assets.spec import ProductSpec
 from bentos import checks
 from bentos.release import Release, release
@@ -25,7 +27,11 @@ def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
     )
     def bento(context: dg.AssetExecutionContext, home: HomeParam) -> Iterator[Any]:
         with shown_errors():
-            released = release(home, spec, batch_of(context))
+            before = read_live(home.settings.home, spec.product)
+            released = release(home, spec, batch_of(context), provenance=provenance(context, home))
+            # what their cards say of being live has changed, or is said of a refusal
+            for model_id in (*released.models, *([before.model_id] if before and released.models else [])):
+                write_card(home, spec, model_id)
         context.log.info(released.outcome)
         yield dg.MaterializeResult(key_of(spec, checks.STAGE), metadata=_metadata(released))
         yield from checks.results(spec, released.gates, released.outcome)

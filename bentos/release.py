@@ -1,78 +1,125 @@
-"""Release a promoted model: verify its blessing at this door, build, boot, ask, and only then flip the live pointer."""
+"""Release a promoted model: verify its words at this door, build, boot, ask, and only then flip the live pointer."""
 
 from dataclasses import dataclass
 
 import duckdb
 import polars as pl
 
-from assets import ledger
+from assets import blessings, ledger
 from assets.candidates.predictor import load_predictor
 from assets.errors import HeadraceError
 from assets.features.current import current_feature_set_id
-from assets.features.read import batch_inputs, require_split
+from assets.features.read import batch_inputs
 from assets.features.row import RowEncoder
 from assets.home import Home
 from assets.live import flip_live, read_live
-from assets.promotion.decision import require_blessing
-from assets.records import Blessing, Decision, Gate, LivePointer, SplitManifest
+from assets.promotion.promote import require_words, same_as_in_ledger
+from assets.promotion.withdrawn import withdrawn_models
+from assets.records import Blessing, Decision, Gate, LivePointer, Override, Provenance, SplitManifest
 from assets.spec import ProductSpec
-from bentos.build import build_bento
+from bentos.build import build_bento, seal_hash
+from bentos.door import packed_words
 from bentos.schemas import MAX_LENGTHS
 from bentos.smoke import SmokeReport, ask_bento
 
 
 @dataclass(frozen=True)
 class Release:
-    """What became of a batch's decision: the pointer now, the gates of a new bento, and what happened in words."""
+    """What became of a batch's decision: the pointer now, the gates of a new bento, and what happened in words.
+
+    `models` names whose bento was built and asked.
+    """
 
     live: LivePointer | None
     gates: tuple[Gate, ...]
     outcome: str
+    models: tuple[str, ...] = ()
 
 
-def release(home: Home, spec: ProductSpec, as_of: str) -> Release:
+def release(home: Home, spec: ProductSpec, as_of: str, *, provenance: Provenance) -> Release:
     """Serve what was promoted as of a batch; without a promotion the live pointer stays.
 
     Kill it anywhere and run it again: the build is content-addressed, the pointer is flipped by one rename, and the
     ledger's LIVE row is appended once after it.
 
     Raises:
-        HeadraceError: the blessing is missing or stale, the bento doesn't start, or a damaged model file.
+        HeadraceError: a blessing is missing or stale, the bento doesn't start, or a damaged model file.
     """
-    lake, root = home.lake(spec.product), home.settings.home
-    live = read_live(root, spec.product)
-    with lake.connect() as con:
+    live = read_live(home.settings.home, spec.product)
+    with home.lake(spec.product).connect() as con:
         decision = _promotion(con, as_of)
     if decision is None:
         return Release(live, (), f"nothing was promoted as of {as_of}")
+    return release_decision(home, spec, decision, provenance=provenance)
+
+
+def release_decision(home: Home, spec: ProductSpec, decision: Decision, *, provenance: Provenance) -> Release:
+    """Serve the model of one promotion, by the gates or by a person (whose word stands for all but infrastructure).
+
+    Raises:
+        HeadraceError: see `release`.
+    """
+    lake = home.lake(spec.product)
+    live = read_live(home.settings.home, spec.product)
     if live is not None and live.decision_id == decision.decision_id:
         _record_live(home, spec, live)
         return Release(live, (), f"{live.model_id} is live already")
-    if live is not None and live.model_id != decision.champion_id:
+    if live is not None and decision.champion_id != live.model_id:
         return Release(live, (), f"{live.model_id} went live since that decision; it stays")
-    split = require_split(lake, spec, as_of)
     with lake.connect() as con:
-        feature_set_id = current_feature_set_id(lake, spec)
-        quality = require_blessing(con, spec, split, decision.model_id, feature_set_id=feature_set_id)
-    tag, report_gates, pointer = _build_and_ask(home, spec, split, decision)
-    blessing = quality.model_copy(
-        update={
-            "kind": "infrastructure",
-            "gates": report_gates,
-            "verdict": "NOT_BLESSED" if any(gate.verdict == "FAILED" for gate in report_gates) else "BLESSED",
-        }
-    )
+        split = ledger.split_by_id(con, decision.split_id)
+        words, overrides = _words(home, con, spec, split, decision)
+    report, tag, rows = _build_and_ask(home, spec, split, decision, packed_words(words, overrides))
+    found = gates(spec, report)
+    blessing = blessings.bless_model("infrastructure", spec, split, decision.model_id, found, provenance=provenance)
     lake.transact(lambda con: _record_blessing(con, blessing, decision.champion_id))
     if blessing.verdict == "NOT_BLESSED":
-        return Release(live, report_gates, f"{tag} was refused: {'; '.join(blessing.reasons)}")
-    flip_live(root, pointer)
+        return Release(live, found, f"{tag} was refused: {'; '.join(blessing.reasons)}", (decision.model_id,))
+    pointer = LivePointer(
+        product=spec.product,
+        as_of=decision.as_of,
+        model_id=decision.model_id,
+        bento=tag,
+        decision_id=decision.decision_id,
+        offline_parity=f"{rows - report.mismatches} of {rows} rows",
+        latency_p50_ms=report.latency_p50_ms,
+        latency_p99_ms=report.latency_p99_ms,
+        blessings=tuple(item.blessing_id for item in (*words, blessing)),
+        seal=seal_hash(home.settings, tag),
+    )
+    flip_live(home.settings.home, pointer)
     _record_live(home, spec, pointer)
-    return Release(pointer, report_gates, f"{tag} is live")
+    return Release(pointer, found, f"{tag} is live", (decision.model_id,))
+
+
+def _words(
+    home: Home, con: duckdb.DuckDBPyConnection, spec: ProductSpec, split: SplitManifest, decision: Decision
+) -> tuple[tuple[Blessing, ...], list[Override]]:
+    """What speaks for the model, verified again at this door."""
+    where = f"bento of {decision.model_id} as of {decision.as_of}"
+    same_as_in_ledger(home, con, spec, decision.model_id)
+    said = blessings.overrides(con, "accept").get(decision.as_of)
+    accepted = [said] if said else []
+    if decision.verdict == "PROMOTED_BY_PERSON":
+        word = blessings.overrides(con, "promote").get(decision.model_id)
+        if word is None:
+            raise HeadraceError(
+                "refused: nobody promotes this model any more",
+                product=spec.product,
+                where=where,
+                expected="a person's promotion that is the newest word about it",
+                found="none",
+                fix=f"headrace promote {spec.product} {decision.model_id} --reason ...",
+            )
+        return tuple(ledger.blessings_of(con, decision.model_id)), [*accepted, word]
+    feature_set_id = current_feature_set_id(home.lake(spec.product), spec)
+    found = require_words(con, spec, split, decision.model_id, feature_set_id=feature_set_id, where=where)
+    return found, accepted
 
 
 def _build_and_ask(
-    home: Home, spec: ProductSpec, split: SplitManifest, decision: Decision
-) -> tuple[str, tuple[Gate, ...], LivePointer]:
+    home: Home, spec: ProductSpec, split: SplitManifest, decision: Decision, words: bytes
+) -> tuple[SmokeReport, str, int]:
     """Build the bento, ask it for the newest batch's rows and compare with the offline scores."""
     folder = home.models(spec.product) / decision.model_id
     predictor = load_predictor(folder, threads=home.settings.threads)
@@ -80,7 +127,9 @@ def _build_and_ask(
     chosen = askable(predictor.encoder, inputs, spec, as_of=decision.as_of)
     rows = chosen.to_dicts()
     complete = [row for row in rows if all(value is not None for value in row.values())]
-    tag = build_bento(home.settings, folder, (complete or rows)[0], product=spec.product, as_of=decision.as_of)
+    tag = build_bento(
+        home.settings, folder, (complete or rows)[0], product=spec.product, as_of=decision.as_of, words=words
+    )
     report = ask_bento(home.settings, tag, rows, predictor.scores(chosen))
     if report.model_id != decision.model_id:
         raise HeadraceError(
@@ -91,17 +140,7 @@ def _build_and_ask(
             found=report.model_id,
             fix="delete that bento and materialise this asset again",
         )
-    pointer = LivePointer(
-        product=spec.product,
-        as_of=decision.as_of,
-        model_id=decision.model_id,
-        bento=tag,
-        decision_id=decision.decision_id,
-        offline_parity=f"{report.rows - report.mismatches} of {report.rows} rows",
-        latency_p50_ms=report.latency_p50_ms,
-        latency_p99_ms=report.latency_p99_ms,
-    )
-    return tag, gates(spec, report), pointer
+    return report, tag, report.rows
 
 
 def askable(encoder: RowEncoder, inputs: pl.DataFrame, spec: ProductSpec, *, as_of: str) -> pl.DataFrame:
@@ -131,22 +170,31 @@ def gates(spec: ProductSpec, report: SmokeReport) -> tuple[Gate, ...]:
     refused = 400 <= report.bad_request_status < 500  # noqa: PLR2004 - the range of client errors
     limit = spec.gates.max_latency_p99_ms
     return (
-        _gate("boots", passed=refused, observed=report.startup_seconds, threshold="starts, refuses wrong input"),
-        _gate("parity", passed=report.mismatches == 0, observed=float(report.mismatches), threshold=0.0),
-        _gate("latency", passed=report.latency_p99_ms <= limit, observed=report.latency_p99_ms, threshold=limit),
-    )
+        _gate(
+            "boots", passed=refused, observed=report.startup_seconds, threshold="starts, refuses wrong input",
+            detail=f"ready after {report.startup_seconds:.1f} s; a wrong request got {report.bad_request_status}",
+        ),
+        _gate(
+            "parity", passed=report.mismatches == 0, observed=float(report.mismatches), threshold=0.0,
+            detail=f"of {report.rows} rows with a served score that differs from the offline one in any bit",
+        ),
+        _gate(
+            "latency", passed=report.latency_p99_ms <= limit, observed=report.latency_p99_ms, threshold=limit,
+            detail=f"99th percentile of single-row requests, milliseconds; median {report.latency_p50_ms:.1f}",
+        ),
+    )  # fmt: skip
 
 
 def _promotion(con: duckdb.DuckDBPyConnection, as_of: str) -> Decision | None:
-    """The newest decision as of a batch, if it is a promotion that wasn't refused afterwards."""
-    about = [item for _, item in ledger.decisions(con) if item.as_of == as_of and item.verdict != "LIVE"]
-    refused = [item.model_id for item in about if item.verdict == "REFUSED_INFRASTRUCTURE"]
+    """The newest decision as of a batch, if it is a promotion that wasn't refused or withdrawn afterwards."""
+    about = [item for _, item in ledger.decisions(con) if item.as_of == as_of]
+    refused = {item.model_id for item in about if item.verdict == "REFUSED_INFRASTRUCTURE"} | set(withdrawn_models(con))
     promotions = [item for item in about if item.is_promotion and item.model_id not in refused]
     return promotions[-1] if promotions else None
 
 
 def _record_blessing(con: duckdb.DuckDBPyConnection, blessing: Blessing, champion_id: str | None) -> None:
-    ledger.append_once(con, "blessings", blessing.blessing_id, blessing.as_of, blessing)
+    blessings.write(con, blessing)
     if blessing.verdict == "NOT_BLESSED":
         decision = Decision.refusing(blessing, champion_id)
         ledger.append_once(con, "decisions", decision.decision_id, decision.as_of, decision)
@@ -154,13 +202,21 @@ def _record_blessing(con: duckdb.DuckDBPyConnection, blessing: Blessing, champio
 
 def _record_live(home: Home, spec: ProductSpec, pointer: LivePointer) -> None:
     """Append that a model went live, once; also after a kill between the flip and this."""
-    with home.lake(spec.product).connect() as con:
+    lake = home.lake(spec.product)
+    with lake.connect() as con:
         promoted = next((item for _, item in ledger.decisions(con) if item.decision_id == pointer.decision_id), None)
-    if promoted is None:
+    if promoted is None or promoted.verdict == "ROLLED_BACK":
         return
     went_live = promoted.model_copy(update={"verdict": "LIVE", "reason": f"{pointer.bento} is served"})
-    ledger.append_to_lake(home.lake(spec.product), "decisions", [(went_live.decision_id, went_live.as_of, went_live)])
+
+    def record(con: duckdb.DuckDBPyConnection) -> None:
+        ledger.append_once(con, "decisions", went_live.decision_id, went_live.as_of, went_live)
+        ledger.append_once(con, "live", pointer.pointer_id, pointer.as_of, pointer)
+
+    lake.transact(record)
 
 
-def _gate(name: str, *, passed: bool, observed: float | str, threshold: float | str) -> Gate:
-    return Gate(name=name, verdict="PASSED" if passed else "FAILED", observed=observed, threshold=threshold)
+def _gate(name: str, *, passed: bool, observed: float | str, threshold: float | str, detail: str) -> Gate:
+    return Gate(
+        name=name, verdict="PASSED" if passed else "FAILED", observed=observed, threshold=threshold, detail=detail
+    )

@@ -7,7 +7,7 @@ a zone is refused, never guessed at. Nothing here scores, reads files or knows B
 import difflib
 import itertools
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -21,19 +21,25 @@ from pydantic import (
     FailFast,
     Field,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     create_model,
 )
 from pydantic_core import from_json
 
+from assets.candidates.explain import can_explain
 from assets.records import ModelManifest, Record
 from assets.tasks import Scores, Task, predicted_classes
 
 MAX_ROWS = 5_000
+MAX_REASONS = 10
+# a reason costs some hundred times what a score does, milliseconds a row
+MAX_ROWS_WITH_REASONS = 100
 MAX_LENGTHS = {"category": 200, "text": 5_000}  # characters
 _INT64 = 2**63
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _ROUNDING = 1e-6
+_REASONS = "reasons"
 _NAMED_AT_MOST = 10  # fields named in one answer: it stays readable, and small whatever was sent
 _SHOWN_LENGTH = 80  # of a name that a client made up
 _PLAIN_TIME = "a local time without a time zone, for example 2013-01-05T14:30:00"
@@ -45,6 +51,23 @@ class Serving(Record):
     product: str
     model_id: str
     as_of: str = Field(description="batch that the model was promoted as of")
+
+
+class Reason(BaseModel):
+    """One feature's share in a prediction."""
+
+    model_config = ConfigDict(
+        allow_inf_nan=False,
+        json_schema_extra={"example": {"feature": "distance", "value": 1400.0, "contribution": 0.31}},
+    )
+
+    feature: str = Field(description="an input, or a row feature of the product's spec")
+    value: Annotated[Any, WithJsonSchema({"description": "what it is in this row; null: unknown", "nullable": True})]
+    contribution: float = Field(
+        description="what it adds to the model's raw score (exact SHAP value): of probabilities log odds, before any "
+        "calibration; of several classes the score of the one predicted; of numbers the label's unit, or its logarithm "
+        "where the objective has one"
+    )
 
 
 @dataclass(frozen=True)
@@ -59,14 +82,25 @@ class WireTypes:
     label: str
     classes: tuple[str, ...]
 
-    def answer(self, serving: Serving, scores: Scores, *, threshold: float) -> BaseModel:
-        """The response to rows with these scores, all finite, in the shape that `assets.tasks` says of the task."""
+    def answer(
+        self, serving: Serving, scores: Scores, *, threshold: float, reasons: Sequence[list[dict[str, Any]]] = ()
+    ) -> BaseModel:
+        """The response to rows with these scores, all finite, in the shape that `assets.tasks` says of the task.
+
+        Args:
+            serving: what is served.
+            scores: of the rows.
+            threshold: of binary, the probability from which the class is positive.
+            reasons: of each row as `assets.candidates.explain.reasons_of` gives them; empty if none were asked for.
+        """
         head: dict[str, Any] = serving.model_dump()
         if self.task == "binary":
             head["threshold"] = threshold
-        return self.response(
-            **head, predictions=[self.prediction(**fields) for fields in self._predictions(scores, threshold)]
-        )
+        predictions = self._predictions(scores, threshold)
+        if reasons:
+            for fields, found in zip(predictions, reasons, strict=True):
+                fields[_REASONS] = [Reason(**{**item, "value": _json_value(item["value"])}) for item in found]
+        return self.response(**head, predictions=[self.prediction(**fields) for fields in predictions])
 
     def _predictions(self, scores: Scores, threshold: float) -> list[dict[str, Any]]:
         values = scores.tolist()
@@ -130,6 +164,7 @@ def wire_types(manifest: ModelManifest, example: Mapping[str, Any]) -> WireTypes
             Annotated[list[row], Field(min_length=1, max_length=MAX_ROWS), FailFast()],
             Field(description=f"1 to {MAX_ROWS:,} rows"),
         ),
+        reasons=_reasons_asked(manifest),
     )
     prediction, label = _prediction(manifest)
     answers = ConfigDict(allow_inf_nan=False, protected_namespaces=(), serialize_by_alias=True)
@@ -172,7 +207,7 @@ def _prediction(manifest: ModelManifest) -> tuple[type[BaseModel], str]:
     meaning = manifest.positive_meaning or manifest.label
     beside = {"binary": "probability", "multiclass": "probabilities"}.get(manifest.task, "")
     label = manifest.label
-    if label == beside:
+    if label in (beside, _REASONS):
         label = {"binary": "is_positive"}.get(manifest.task, "predicted_class")
     probability = Annotated[float, AfterValidator(_probability), WithJsonSchema(_SHARE)]
     fields: dict[str, Any]
@@ -201,8 +236,44 @@ def _prediction(manifest: ModelManifest) -> tuple[type[BaseModel], str]:
         }
     else:
         fields = {"label_": (float, Field(alias=label, description=meaning))}
+    if can_explain(manifest):
+        description = "what moved this score most, the largest contribution first; only if the request has `reasons`"
+        # left out where it wasn't asked for: then the answer is as if there were no reasons
+        left_out = Field(default=None, exclude_if=_is_none, description=description, json_schema_extra=_without_default)
+        fields[_REASONS] = (list[Reason], left_out)
     config = ConfigDict(allow_inf_nan=False, protected_namespaces=(), serialize_by_alias=True)
     return create_model("Prediction", __config__=config, **fields), label
+
+
+def _reasons_asked(manifest: ModelManifest) -> tuple[Any, Any]:
+    """The request's field `reasons`: how many features are named for each row, 0 unless it says so.
+
+    Of a model that has none anything else is refused in words, so that a client of several products learns why.
+    """
+
+    def possible(value: int, info: ValidationInfo) -> int:
+        if value and not can_explain(manifest):
+            raise ValueError(f"{manifest.algorithm} gives no reasons, only LightGBM models do; leave it out, or send 0")
+        if value and len(info.data.get("rows", ())) > MAX_ROWS_WITH_REASONS:
+            raise ValueError(f"with reasons at most {MAX_ROWS_WITH_REASONS} rows at a time; send fewer, or send 0")
+        return value
+
+    description = (
+        f"how many features to name for each row, those that moved its score most; 0 to {MAX_REASONS}, for at most "
+        f"{MAX_ROWS_WITH_REASONS} rows"
+    )
+    if not can_explain(manifest):
+        description = f"only 0: {manifest.algorithm} gives no reasons"
+    count = Annotated[int, Field(ge=0, le=MAX_REASONS), AfterValidator(possible)]
+    return count, Field(default=0, description=description, json_schema_extra={"example": 3 * can_explain(manifest)})
+
+
+def _is_none(value: Any) -> bool:
+    return value is None
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
 
 
 def _probability(value: float) -> float:
@@ -301,7 +372,7 @@ def _refuse_unknown(types: WireTypes, data: Any) -> None:
     """
     if not isinstance(data, dict):
         return
-    problems = _unknown(data, ["rows"], "")
+    problems = _unknown(data, ["rows", _REASONS], "")
     rows = data.get("rows")
     for place, row in enumerate(rows if isinstance(rows, list) else ()):
         if problems:

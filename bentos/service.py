@@ -13,16 +13,19 @@ import bentoml
 import numpy as np
 from starlette.responses import Response
 
-from assets.model_store import read_model
+from assets.model_store import read_model, read_sealed
 from assets.tasks import Scores
+from bentos.door import BLESSINGS, check_words
 from bentos.front_door import PREDICT, FrontDoor, problem_response
 from bentos.schemas import Problem, Serving, meaning_of, rows_of, wire_types
 
 PACKED = Path(__file__).resolve().parent.parent
 
-_example = json.loads((PACKED / "example.json").read_bytes())
-_serving = Serving.model_validate_json((PACKED / "serving.json").read_bytes())
 # Verified here, so that a damaged bento ends `bentoml serve` at once instead of its workers again and again.
+_packed = read_sealed(PACKED)
+_example = json.loads(_packed["example.json"])
+_serving = Serving.model_validate_json(_packed["serving.json"])
+check_words(_packed[BLESSINGS], _serving.model_id)
 _manifest, _files = read_model(PACKED / "model" / _serving.model_id)
 _types = wire_types(_manifest, _example)
 _DESCRIPTION = f"""{meaning_of(_manifest)}; by model {_manifest.model_id}, as of {_serving.as_of}.
@@ -60,14 +63,20 @@ class Predictions:
         self._scores(rows_of(example.rows))
 
     @bentoml.api(route=PREDICT, input_spec=_types.request, output_spec=_types.response)  # type: ignore[untyped-decorator]
-    def predict(self, rows: list[Any]) -> Any:
-        """Score rows: what the model says of each, in the order they were sent."""
+    def predict(self, rows: list[Any], reasons: int = 0) -> Any:
+        """Score rows: what the model says of each, in the order they were sent, and if asked for why."""
         values = rows_of(rows)
         try:
             scores = self._scores(values)
         except UnscorableError:
             return self._first_unscorable(values)
-        return _types.answer(_serving, scores, threshold=_manifest.decision_threshold)
+        why = self._reasons(values, scores, reasons) if reasons else []
+        return _types.answer(_serving, scores, threshold=_manifest.decision_threshold, reasons=why)
+
+    def _reasons(self, rows: list[dict[str, Any]], scores: Scores, top: int) -> list[list[dict[str, Any]]]:
+        from assets.candidates.explain import reasons_of
+
+        return reasons_of(self._predictor, self._predictor.encoder.frame_of(rows), scores, top)
 
     def _scores(self, rows: list[dict[str, Any]]) -> Scores:
         """Scores of the rows, in the shape of the model's task, each finite.

@@ -188,7 +188,7 @@ def running(settings: Settings, tag: str, *, startup_timeout_s: float) -> Iterat
             finally:
                 server.close()
         finally:
-            _stop(process)
+            stop(process)
 
 
 class _Answers:
@@ -275,7 +275,7 @@ def _tail(log: IO[bytes]) -> bytes:
     return os.pread(log.fileno(), _LOG_BYTES, max(0, size - _LOG_BYTES))
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def stop(process: "subprocess.Popen[bytes]") -> None:
     """End the server and its workers. They are in sessions of their own, so the process group alone misses them."""
     family = _family(process.pid)
     process.terminate()

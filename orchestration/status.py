@@ -3,6 +3,7 @@
 from typing import Any
 
 from assets import ledger
+from assets.blessings import data_blessing, held_batches
 from assets.evaluation.judge import baselines
 from assets.features.current import current_feature_set_id
 from assets.home import Home
@@ -10,6 +11,7 @@ from assets.lake import has_table
 from assets.live import read_live
 from assets.monitoring.watch import performance_reports
 from assets.naming import FEATURES, PREDICTIONS, table
+from assets.promotion.withdrawn import withdrawn
 from assets.records import Alert, Batch, Blessing, Decision, DriftReport, EvaluationReport, LivePointer
 from assets.spec import ProductSpec
 
@@ -23,10 +25,11 @@ def product_status(home: Home, spec: ProductSpec) -> dict[str, Any]:
         blessings = ledger.all_blessings(con)
         decisions = ledger.decisions(con)
         alerts = ledger.records(con, "alerts", Alert)
+        held = held_batches(con)
         performance = performance_reports(con)
         drift = {item.batch_id: item for _, item in ledger.records(con, "drift", DriftReport)}
     loaded = [batch for batch in delivered if batch.status == "LOADED"]
-    about = [item for _, item in decisions if item.verdict != "LIVE"]
+    about = [(at, item) for at, item in decisions if item.verdict != "LIVE"]
     return {
         "product": spec.product,
         "title": spec.title,
@@ -41,7 +44,8 @@ def product_status(home: Home, spec: ProductSpec) -> dict[str, Any]:
         "gates": _gates(blessings, live),
         "alerts": [{"at": at.isoformat(), **item.model_dump(mode="json")} for at, item in alerts],
         "live": live.model_dump(mode="json") if live else None,
-        "decisions": [item.model_dump(mode="json") for item in about],
+        "decisions": [{**item.model_dump(mode="json"), "at": at.isoformat(timespec="seconds")} for at, item in about],
+        "held_batches": held,
         "performance": [item.model_dump(mode="json") for item in performance],
         "drift": [drift[batch_id].model_dump(mode="json") for batch_id in sorted(drift)],
         "batch_details": [_batch(batch) for batch in loaded],
@@ -52,7 +56,35 @@ def product_status(home: Home, spec: ProductSpec) -> dict[str, Any]:
 def product_history(home: Home, spec: ProductSpec) -> list[dict[str, Any]]:
     """Every decision with its moment, oldest first: which model was live when, and why."""
     with home.lake(spec.product).connect() as con:
-        return [{"at": at.isoformat(), **item.model_dump(mode="json")} for at, item in ledger.decisions(con)]
+        return [
+            {**item.model_dump(mode="json"), "at": at.isoformat(timespec="seconds")}
+            for at, item in ledger.decisions(con)
+        ]
+
+
+def live_periods(home: Home, spec: ProductSpec) -> list[dict[str, Any]]:
+    """Which model was live from when until when, why, and at whose word; oldest first, the last one until now."""
+    with home.lake(spec.product).connect() as con:
+        flips = ledger.records(con, "live", LivePointer)
+        decided = {item.decision_id: item for _, item in ledger.decisions(con)}
+    live = read_live(home.settings.home, spec.product)
+    ends = [at.isoformat() for at, _ in flips[1:]]
+    if flips:
+        ends.append("now" if live and live.decision_id == flips[-1][1].decision_id else "taken away")
+    return [
+        {
+            "from": at.isoformat(),
+            "until": end,
+            "model": pointer.model_id,
+            "as_of": pointer.as_of,
+            "bento": pointer.bento,
+            "verdict": decision.verdict if decision else "",
+            "why": decision.reason if decision else "",
+            "by": decision.asked_by if decision else "",
+        }
+        for (at, pointer), end in zip(flips, ends, strict=True)
+        for decision in [decided.get(pointer.decision_id)]
+    ]
 
 
 def is_complete(home: Home, spec: ProductSpec, batch_id: str) -> bool:
@@ -75,19 +107,24 @@ def is_complete(home: Home, spec: ProductSpec, batch_id: str) -> bool:
 
 
 def is_loaded(home: Home, spec: ProductSpec, batch_id: str) -> bool:
-    """Whether a batch is in raw and has become features."""
+    """Whether a batch is in raw, was validated under today's rules, and has become features unless it is held back."""
     with home.lake(spec.product).connect() as con:
         in_ledger = batch_id in ledger.loaded_batch_ids(con, spec.product)
-        return (
-            in_ledger and has_table(con, FEATURES, spec.product) and _has_batch(con, FEATURES, spec.product, batch_id)
-        )
+        if not in_ledger or data_blessing(con, spec, batch_id) is None:
+            return False
+        if batch_id in held_batches(con):
+            return True
+        return has_table(con, FEATURES, spec.product) and _has_batch(con, FEATURES, spec.product, batch_id)
 
 
 def _is_settled(decisions: list[Decision], live: LivePointer | None) -> bool:
-    newest = [item for item in decisions if item.verdict != "LIVE"][-1]
-    if not newest.is_promotion:
-        return True
-    return any(item.verdict == "LIVE" and item.model_id == newest.model_id for item in decisions) and live is not None
+    """Whether nothing is left to do: the newest word of the gates is no promotion, or its model did go live."""
+    newest = [item for item in decisions if item.verdict not in ("LIVE", "ROLLED_BACK", "BLOCKED_BY_PERSON")][-1:]
+    if not newest or not newest[0].is_promotion:
+        return bool(newest)
+    return newest[0].model_id in withdrawn(decisions) or (
+        any(item.verdict == "LIVE" and item.model_id == newest[0].model_id for item in decisions) and live is not None
+    )
 
 
 def _has_batch(con: Any, schema: str, name: str, batch_id: str) -> bool:
@@ -121,13 +158,20 @@ def _champion(
 
 
 def _gates(blessings: list[Blessing], live: LivePointer | None) -> list[dict[str, Any]]:
-    """The newest quality verdict (of the newest challenger) and the infrastructure verdict of what is live."""
-    quality = [item for item in blessings if item.kind == "quality"]
-    infrastructure = [
-        item for item in blessings if item.kind == "infrastructure" and live and item.model_id == live.model_id
-    ]
+    """What was said of the newest challenger and its data, and the infrastructure verdict of what is live."""
+    quality = [item for item in blessings if item.kind == "quality"][-1:]
+    about = {(item.model_id, item.as_of) for item in quality}
+    newest: dict[str, Blessing] = {}
+    for item in blessings:
+        if (
+            (item.kind == "data" and any(item.as_of == as_of for _, as_of in about))
+            or (item.kind in ("training", "quality") and (item.model_id, item.as_of) in about)
+            or (item.kind == "infrastructure" and live and item.model_id == live.model_id)
+        ):
+            newest[item.kind] = item
     return [
-        {**gate.model_dump(mode="json"), "kind": item.kind, "model_id": item.model_id, "as_of": item.as_of}
-        for item in (*quality[-1:], *infrastructure[-1:])
-        for gate in item.gates
+        {**gate.model_dump(mode="json"), "kind": kind, "model_id": newest[kind].model_id, "as_of": newest[kind].as_of}
+        for kind in ("data", "training", "quality", "infrastructure")
+        if kind in newest
+        for gate in newest[kind].gates
     ]

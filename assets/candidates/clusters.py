@@ -19,14 +19,15 @@ _FIT_ROWS = 50_000
 
 def fit_centres(
     rows: TrainingSet, *, clusters: int, max_clusters: int, seed: int, progress: Progress
-) -> tuple[Preprocessing, NDArray[np.float32], dict[str, float]]:
+) -> tuple[Preprocessing, NDArray[np.float32], dict[str, Any]]:
     """Centres of k-means on scaled training rows; their number by the silhouette unless it is given.
 
     Source: Lloyd (1982) from starts of Arthur and Vassilvitskii (2007); silhouette of Rousseeuw (1987), on a sample of
     the validation rows.
 
     Returns:
-        the preprocessing, centres (clusters, width), and the silhouette of each number that was tried.
+        the preprocessing, centres (clusters, width), and the history: how many clusters, the silhouette of each
+        number that was tried, and how many steps the kept one took of how many allowed.
     """
     from sklearn.cluster import KMeans
     from sklearn.metrics import silhouette_score
@@ -39,7 +40,7 @@ def fit_centres(
     most = len(np.unique(train, axis=0))
     tried = [clusters] if clusters else list(range(2, max(2, max_clusters) + 1))
     silhouettes: dict[str, float] = {}
-    best, centres = -np.inf, train.mean(axis=0, keepdims=True)
+    best, centres, steps = -np.inf, train.mean(axis=0, keepdims=True), {}
     # threads of k-means add up their parts in the order in which they finish
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # fewer different rows than clusters
@@ -52,7 +53,9 @@ def fit_centres(
             progress(f"k-means: {count} clusters, silhouette {value:.3f}")
             if value > best:
                 best, centres = value, model.cluster_centers_
-    return ready, centres.astype(np.float32), silhouettes
+                steps = {"iterations": int(model.n_iter_), "max_iterations": int(model.max_iter)}
+    history = {"clusters": len(centres), "silhouette_by_clusters": silhouettes, **steps}
+    return ready, centres.astype(np.float32), history
 
 
 def nearness(ready: Preprocessing, centres: NDArray[np.float32]) -> bytes:

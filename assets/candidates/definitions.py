@@ -1,20 +1,23 @@
-"""The candidate assets: one per algorithm of the spec."""
+"""The candidate assets: one per algorithm of the spec, each with its training blessing."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
+import duckdb
 
-from assets import ledger, plots
+from assets import blessings, ledger, plots
 from assets.candidates import checks
+from assets.candidates.gates import gates_of, training_gates
 from assets.candidates.registry import algorithm
 from assets.candidates.training import Trained, train
 from assets.candidates.training_set import load_training_set
-from assets.definitions import HomeParam, batch_of, key_of, records_table, shown_errors, stage_asset
+from assets.definitions import HomeParam, batch_of, key_of, provenance, records_table, shown_errors, stage_asset
 from assets.features.read import require_split
-from assets.records import Training
+from assets.records import Blessing, ModelManifest, Training
 from assets.spec import CandidateSpec, ProductSpec
+from assets.splits.identical import identical_gate, identical_rows
 
 
 def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
@@ -39,6 +42,7 @@ def _build_candidate(spec: ProductSpec, candidate: CandidateSpec) -> dg.AssetsDe
         lake, threads = home.lake(spec.product), home.settings.threads
         with shown_errors():
             started = time.perf_counter()
+            by = provenance(context, home)
             split = require_split(lake, spec, batch_of(context))
             rows = load_training_set(lake, spec, split)
             read_seconds = time.perf_counter() - started
@@ -51,7 +55,13 @@ def _build_candidate(spec: ProductSpec, candidate: CandidateSpec) -> dg.AssetsDe
                 folder=home.models(spec.product),
                 threads=threads,
                 progress=context.log.info,
+                provenance=by,
             )
+            of_split = []
+            if "identical_rows" in gates_of(spec):
+                with lake.connect() as con:
+                    of_split.append(identical_gate(spec, identical_rows(con, spec, split)))
+            gates = training_gates(spec, candidate, found, trained, rows, threads=threads, of_split=of_split)
         manifest = trained.manifest
         training = Training(
             model_id=manifest.model_id,
@@ -61,30 +71,44 @@ def _build_candidate(spec: ProductSpec, candidate: CandidateSpec) -> dg.AssetsDe
             trials=trained.trials,
             history=dict(trained.history),
         )
-        ledger.append_to_lake(lake, "models", [(manifest.model_id, split.as_of, manifest)])
-        ledger.append_to_lake(lake, "trainings", [(training.model_id, split.as_of, training)])
+        blessing = blessings.bless_model("training", spec, split, manifest.model_id, gates, provenance=by)
+        lake.transact(lambda con: record(con, manifest, training, blessing))
+        pictures = {"converged": curve} if (curve := learning_curve(trained.history)) else {}
         yield dg.MaterializeResult(
-            key_of(spec, checks.STAGE, candidate.algorithm), metadata=_metadata(spec, trained, training)
+            key_of(spec, checks.STAGE, candidate.algorithm), metadata=_metadata(spec, trained, training, blessing)
         )
-        yield from checks.results(spec, candidate, found, trained, rows, threads)
+        yield from checks.results(spec, candidate.algorithm, gates, pictures)
 
     return trained_candidate
 
 
-def _metadata(spec: ProductSpec, trained: Trained, training: Training) -> dict[str, Any]:
+def record(con: duckdb.DuckDBPyConnection, manifest: ModelManifest, training: Training, blessing: Blessing) -> None:
+    """Write a model, how its training went and what its gates say, in the caller's transaction: all or nothing."""
+    ledger.append_once(con, "models", manifest.model_id, manifest.as_of, manifest)
+    ledger.append_once(con, "trainings", training.model_id, training.as_of, training)
+    blessings.write(con, blessing)
+
+
+def learning_curve(history: Mapping[str, Any]) -> str:
+    """The validation loss by round as a picture; empty where the fit reports none."""
+    losses = history.get("validation_loss", [])
+    if not losses:
+        return ""
+    rounds = [str(place + 1) for place in range(len(losses))]
+    return plots.over_batches(rounds, {"validation": losses}, f"{history['validation_metric']} by round", every=25)
+
+
+def _metadata(spec: ProductSpec, trained: Trained, training: Training, blessing: Blessing) -> dict[str, Any]:
     manifest, history = trained.manifest, trained.history
     shown: dict[str, Any] = {name: value for name, value in history.items() if isinstance(value, int | float)}
     if history.get("importance"):
         shown["importance"] = dg.MetadataValue.md(plots.importance(history["importance"]))
-    if history.get("validation_loss"):
-        losses = history["validation_loss"]
-        rounds = [str(place + 1) for place in range(len(losses))]
-        curve = plots.over_batches(rounds, {"validation": losses}, f"{history['validation_metric']} by round", every=25)
-        shown["learning_curve"] = dg.MetadataValue.md(curve)
     if history.get("trials"):
         shown |= _search(spec.gates.primary, history["trials"])
     return {
         "model_id": manifest.model_id,
+        "training_blessing": blessing.verdict,
+        "why": "; ".join(blessing.reasons) or "every gate passed or only warned",
         "training_rows": manifest.training_rows,
         "training_seconds": sum(training.seconds.values()),
         "seconds": dg.MetadataValue.json(training.seconds),

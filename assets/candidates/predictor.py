@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,41 @@ from numpy.typing import NDArray
 from assets.errors import HeadraceError
 from assets.features.row import RowEncoder
 from assets.model_store import read_model
-from assets.records import ModelManifest
+from assets.records import Calibration, ModelManifest
 from assets.tasks import NUMERIC, Scores, Task
 
 Matrix = NDArray[np.float64]
 Score = Callable[[Matrix], Scores]
+Contributions = Callable[[Matrix], NDArray[np.float64]]
 
 # rows that an ONNX graph sees at once: the neighbours of 4,096 rows fit into memory, those of a million don't
 _BLOCK_ROWS = 4_096
 _FLOAT32 = np.finfo(np.float32)
+# how near 0 and 1 a float32 score can be, and log odds at which a probability is 0 or 1
+_NEAR, _FAR_ODDS = 1e-7, 700.0
+_LEAVES = re.compile(rb"^num_leaves=(\d+)", re.MULTILINE)
 _PLAIN = re.compile(r"[A-Za-z0-9_]+")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What an opened model file can do with encoded rows, shape (rows, columns).
+
+    Args:
+        score: scores as the file has them, before any calibration, in the shape of the task.
+        contributions: SHAP values, see `Predictor.contributions`; None where the file's kind has none.
+        leaves: of all trees of a LightGBM file: what contributions cost.
+    """
+
+    score: Score
+    contributions: Contributions | None = None
+    leaves: int = 0
 
 
 class Predictor:
     """A model ready to score; scores have the shape that `assets.tasks` says of its task. Thread-safe once made.
+
+    Probabilities are calibrated where the manifest has a calibration.
 
     Raises:
         HeadraceError: the manifest's features are not the ones that the model was trained on.
@@ -48,22 +70,54 @@ class Predictor:
             )
         self.manifest = manifest
         self.encoder = RowEncoder(manifest.features)
-        self._score = score_function(
+        self._file = open_file(
             manifest.model_file, content, task=manifest.task, columns=manifest.features.column_names, threads=threads
         )
 
     def scores(self, frame: pl.DataFrame) -> Scores:
         """Scores of rows of inputs, shape (rows,) or (rows, classes or clusters)."""
         # the matrix of a frame without rows has its columns all the same, so that the scores get their shape
-        return self._score(self.encoder.matrix(frame))
+        return self.scores_of_matrix(self.encoder.matrix(frame))
 
     def scores_of_matrix(self, matrix: Matrix) -> Scores:
         """The same for rows that this model's encoder (or an equal one) has encoded, shape (rows, columns)."""
-        return self._score(matrix)
+        raw = self._file.score(matrix)
+        return calibrated(self.manifest.calibration, raw) if self.manifest.calibration else raw
 
     def scores_of_rows(self, rows: Sequence[Mapping[str, Any]]) -> Scores:
         """The same for request rows."""
         return self.scores(self.encoder.frame_of(rows))
+
+    @property
+    def leaves(self) -> int:
+        """Leaves of all trees of a LightGBM model, which contributions cost in proportion; 0 of other models."""
+        return self._file.leaves
+
+    def contributions(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+        """What each model column adds to the raw score of a row, exactly; the last column is the base of all rows.
+
+        They add up to the raw score before calibration: of binary the log odds, of numbers the value (of objectives
+        with a log link its logarithm), of multiclass the score of each class before softmax. Source: SHAP values of
+        trees, by LightGBM itself; Lundberg and Lee (2017), Lundberg et al. (2020).
+
+        Returns:
+            shape (rows, columns + 1); of multiclass (rows, classes, columns + 1).
+
+        Raises:
+            HeadraceError: the model is no LightGBM file.
+        """
+        if self._file.contributions is None:
+            raise HeadraceError(
+                f"{self.manifest.algorithm} has no exact contributions",
+                product=self.manifest.product,
+                where=self.manifest.model_id,
+                expected="a LightGBM model",
+                found=self.manifest.model_file,
+                fix="explain a lightgbm candidate",
+            )
+        found = self._file.contributions(self.encoder.matrix(frame))
+        shape = len(frame), len(self.manifest.classes), len(self.manifest.features.columns) + 1
+        return found.reshape(shape) if self.manifest.task == "multiclass" else found
 
 
 def load_predictor(folder: Path, *, threads: int = 1) -> Predictor:
@@ -74,6 +128,29 @@ def load_predictor(folder: Path, *, threads: int = 1) -> Predictor:
     """
     manifest, files = read_model(folder)
     return Predictor(manifest, files[manifest.model_file], threads=threads)
+
+
+def calibrated(calibration: Calibration, raw: Scores) -> Scores:
+    """Probabilities that are true from a model's own, shape (rows,), never falling with them and within 0 and 1.
+
+    Sums, products and searches of single numbers only, or functions that numpy computes for each number alike: so a
+    row has the same bits alone and among others.
+    """
+    if calibration.method == "platt":
+        odds = calibration.slope * log_odds(raw) + calibration.intercept
+        return np.asarray(1 / (1 + np.exp(-np.clip(odds, -_FAR_ODDS, _FAR_ODDS))))
+    points, values = np.array(calibration.raw), np.array(calibration.calibrated)
+    slopes = np.diff(values) / np.diff(points)
+    given = np.clip(raw, points[0], points[-1])
+    place = np.clip(np.searchsorted(points, given, side="right") - 1, 0, len(slopes) - 1)
+    # rounding may overshoot the next point by a bit
+    return np.asarray(np.minimum(values[place] + (given - points[place]) * slopes[place], values[place + 1]))
+
+
+def log_odds(probabilities: Scores) -> NDArray[np.float64]:
+    """Log odds of probabilities; 0 and 1 count as the nearest that float32 scores tell apart."""
+    inside = np.clip(probabilities, _NEAR, 1 - _NEAR)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
 def as_float32(matrix: Matrix) -> NDArray[np.float32]:
@@ -90,7 +167,16 @@ def file_names(columns: Sequence[str]) -> list[str]:
 
 
 def score_function(file_name: str, content: bytes, *, task: Task, columns: Sequence[str], threads: int) -> Score:
-    """A function from an encoded matrix, shape (rows, columns), to scores in the shape of the task.
+    """A function from an encoded matrix, shape (rows, columns), to the file's own scores in the shape of the task.
+
+    Raises:
+        HeadraceError: the file is of an unknown kind, or was trained on other columns.
+    """
+    return open_file(file_name, content, task=task, columns=columns, threads=threads).score
+
+
+def open_file(file_name: str, content: bytes, *, task: Task, columns: Sequence[str], threads: int) -> ModelFile:
+    """Parse a model file, whose hash must have been verified.
 
     Raises:
         HeadraceError: the file is of an unknown kind, or was trained on other columns.
@@ -98,7 +184,7 @@ def score_function(file_name: str, content: bytes, *, task: Task, columns: Seque
     if file_name.endswith(".txt"):
         return _booster(content, columns, threads)
     if file_name.endswith(".onnx"):
-        return _session(content, task, len(columns), threads)
+        return ModelFile(_session(content, task, len(columns), threads))
     raise HeadraceError(
         "unknown kind of model file",
         where=file_name,
@@ -107,7 +193,7 @@ def score_function(file_name: str, content: bytes, *, task: Task, columns: Seque
     )
 
 
-def _booster(content: bytes, columns: Sequence[str], threads: int) -> Score:
+def _booster(content: bytes, columns: Sequence[str], threads: int) -> ModelFile:
     import lightgbm
 
     booster = lightgbm.Booster(model_str=content.decode())
@@ -126,7 +212,13 @@ def _booster(content: bytes, columns: Sequence[str], threads: int) -> Score:
             return np.empty((0, width) if width > 1 else 0, dtype=np.float64)
         return np.asarray(booster.predict(matrix, num_threads=threads), dtype=np.float64)
 
-    return score
+    def contributions(matrix: Matrix) -> NDArray[np.float64]:
+        if not len(matrix):
+            return np.empty((0, width * (len(columns) + 1)))
+        # one thread: of a few rows, more would only wait for each other
+        return np.asarray(booster.predict(matrix, pred_contrib=True, num_threads=1), dtype=np.float64)
+
+    return ModelFile(score, contributions, sum(map(int, _LEAVES.findall(content))))
 
 
 def _session(content: bytes, task: Task, width: int, threads: int) -> Score:

@@ -11,18 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from assets.candidates.calibration import Chosen, choose, require_binary
 from assets.candidates.fitting import fit_candidate, prepared
-from assets.candidates.registry import Algorithm, Progress
+from assets.candidates.predictor import score_function
+from assets.candidates.registry import Algorithm, Fitted, Progress
 from assets.candidates.search import Search, Searched
 from assets.candidates.training_set import TrainingSet
 from assets.model_store import save_model, sha256_of
-from assets.records import ModelManifest, SplitManifest
+from assets.records import ModelManifest, Provenance, SplitManifest
 from assets.spec import CandidateSpec, ProductSpec
 
 _VERSIONED = (
     "lightgbm", "scikit-learn", "imbalanced-learn", "optuna", "onnx", "onnxruntime", "polars", "numpy",
     "duckdb",
 )  # fmt: skip
+_UNSAID = Provenance()
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,10 @@ class Trained:
 
     Args:
         manifest, folder: what was saved, and where.
-        seconds: `search` and `fit`, which includes resampling and writing.
+        seconds: `search` and `fit`, which includes resampling, calibrating and writing.
         trials: finished ones of the search; 0 without one.
-        history: of the fit (rounds, importance, ...) and, of a search, `trials`: a row each with number, value, best
-            and parameters.
+        history: of the fit (rounds, importance, ...), of the calibration (in words, log losses) and, of a search,
+            `trials`: a row each with number, value, best and parameters.
     """
 
     manifest: ModelManifest
@@ -54,15 +57,18 @@ def train(
     folder: Path,
     threads: int,
     progress: Progress,
+    provenance: Provenance = _UNSAID,
 ) -> Trained:
-    """Search where the candidate asks for it, fit and save.
+    """Search where the candidate asks for it, fit, calibrate and save.
 
     The same split, spec and versions give the same bytes and so the same model id. A search that was stopped goes on
     with the next trial.
 
     Raises:
-        HeadraceError: the algorithm doesn't know a parameter or an option, or the rows hold one class only.
+        HeadraceError: the algorithm doesn't know a parameter or an option, the rows hold one class only, or they can't
+            be calibrated as the spec says.
     """
+    require_binary(candidate, spec.task)
     started = time.perf_counter()
     rows = prepared(algorithm, candidate, rows)
     versions = versions_used()
@@ -75,6 +81,7 @@ def train(
     fitted = fit_candidate(
         algorithm, candidate, rows, searched.params, seed=spec.seed, threads=threads, progress=progress
     )
+    chosen = _calibration(algorithm, candidate, fitted, rows, split=split, seed=spec.seed, threads=threads)
     manifest = ModelManifest(
         product=spec.product,
         algorithm=candidate.algorithm,
@@ -98,11 +105,30 @@ def train(
         versions=versions,
         files={fitted.file_name: sha256_of(fitted.content)},
         model_file=fitted.file_name,
+        calibration=chosen.calibration,
+        provenance=provenance,
     )
     target = save_model(folder, manifest, {fitted.file_name: fitted.content})
     seconds = {"search": search_seconds, "fit": time.perf_counter() - started - search_seconds}
-    history = {**fitted.history, "trials": list(searched.trials)} if searched.trials else fitted.history
-    return Trained(manifest, target, seconds, len(searched.trials), history)
+    trials = {"trials": list(searched.trials)} if searched.trials else {}
+    return Trained(manifest, target, seconds, len(searched.trials), {**fitted.history, **chosen.history, **trials})
+
+
+def _calibration(
+    algorithm: Algorithm,
+    candidate: CandidateSpec,
+    fitted: Fitted,
+    rows: TrainingSet,
+    *,
+    split: SplitManifest,
+    seed: int,
+    threads: int,
+) -> Chosen:
+    """What makes the fitted file's probabilities true, judged on the validation rows; nothing for a baseline."""
+    if rows.task != "binary" or algorithm.is_baseline:
+        return Chosen()
+    score = score_function(fitted.file_name, fitted.content, task=rows.task, columns=rows.columns, threads=threads)
+    return choose(candidate, rows.validation_labels, score(rows.validation), strategy=split.strategy, seed=seed)
 
 
 def versions_used() -> dict[str, str]:

@@ -1,5 +1,7 @@
 """Checks of evaluation: its gates, which also make the blessing."""
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from assets.definitions import check_spec, gate_results, key_of
@@ -15,6 +17,6 @@ def specs(spec: ProductSpec) -> list[dg.AssetCheckSpec]:
     return [check_spec(spec, name, text, STAGE, blocking=True) for name, text in gates_of(spec).items()]
 
 
-def results(spec: ProductSpec, verdict: Verdict) -> list[dg.AssetCheckResult]:
-    """The gates of the best candidate."""
-    return gate_results(key_of(spec, STAGE), verdict.blessing.gates)
+def results(spec: ProductSpec, verdict: Verdict, plots: Mapping[str, str]) -> list[dg.AssetCheckResult]:
+    """The gates of the best candidate, each with the picture that explains it (gate name -> markdown)."""
+    return gate_results(key_of(spec, STAGE), verdict.blessing.gates, gate="quality", plots=plots)

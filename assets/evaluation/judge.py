@@ -1,26 +1,31 @@
 """Judge the candidates of a split on its test rows: a report each, the best marked, the gates, the blessing.
 
 The best is chosen on the validation rows, so the test rows judge it only once. What it has to beat is the best of the
-baselines on the test rows. A clustering has no outcome: its null is the `baseline` candidate on the same rows with the
-values of each column shuffled, so that the columns keep their distributions and lose what they have in common
-(permuted reference data; Tibshirani et al. 2001 take uniform ones). Nothing is written here.
+baselines on the test rows; how much better than the champion it is there is said with an interval. A clustering has no
+outcome: its null is the `baseline` candidate on the same rows with the values of each column shuffled, so that the
+columns keep their distributions and lose what they have in common (permuted reference data; Tibshirani et al. 2001 take
+uniform ones). Nothing is written here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from assets import blessings
 from assets.candidates import registry
 from assets.candidates.predictor import Predictor
 from assets.errors import HeadraceError
+from assets.evaluation import comparison
 from assets.evaluation.gates import quality_gates
-from assets.evaluation.metrics import class_metrics, task_metrics
-from assets.records import Blessing, EvaluationReport, FeatureSchema, SplitManifest
+from assets.evaluation.groups import Group, groups_of, nested, slice_metrics
+from assets.evaluation.metrics import class_metrics, silhouettes, task_metrics
+from assets.evaluation.robustness import noise_changes, prediction_bias
+from assets.records import Blessing, Comparison, EvaluationReport, FeatureSchema, Provenance, SplitManifest
 from assets.spec import ProductSpec
-from assets.tasks import CLASSIFICATION, DIRECTIONS, Labels, Scores, encode_labels
+from assets.tasks import DIRECTIONS, Labels, Scores, encode_labels, predicted_classes
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,11 @@ class Verdict:
         labels: of the test rows as the best model encodes them, shape (rows,).
         scores: model id -> its scores of the test rows.
         matrix: clustering: the test rows as the candidates see them, shape (rows, columns).
+        changes: how far scores of the best move under small noise, in their deviations, shape (sampled rows,).
+        megabytes: size of the best model's files.
+        comparison: of the best with the champion on these rows; None where there is none to compare, or it is the best.
+        groups: of the columns of `gates.fairness.by`, also those too small to be judged.
+        unblessed: algorithm -> why it could not be the best.
     """
 
     reports: tuple[EvaluationReport, ...]
@@ -44,6 +54,11 @@ class Verdict:
     labels: Labels
     scores: Mapping[str, Scores]
     matrix: NDArray[np.float64] | None
+    changes: NDArray[np.float64]
+    megabytes: float
+    comparison: Comparison | None = None
+    groups: Sequence[Group] = ()
+    unblessed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +77,10 @@ def judge(
     test: pl.DataFrame,
     candidates: Mapping[str, Predictor],
     champion: Predictor | None,
+    *,
+    provenance: Provenance,
+    megabytes: Mapping[str, float],
+    unblessed: Mapping[str, str],
 ) -> Verdict:
     """Score everyone on the same rows and hold the best candidate against the gates.
 
@@ -72,56 +91,133 @@ def judge(
         test: the unseen rows, the same columns.
         candidates: algorithm -> model trained on this split, the baselines among them.
         champion: the live model if it may be compared (`why_not_comparable`), judged on the test rows only.
+        provenance: by which code, and at whose word.
+        megabytes: algorithm -> size of the model's files (millions of bytes).
+        unblessed: algorithm -> why its training has no fresh blessing: such a learner is judged, but is never the best.
 
     Raises:
-        HeadraceError: the baseline or every other candidate is missing, or the test rows don't define the primary
-            metric.
+        HeadraceError: the baseline or every other candidate is missing, no learner is blessed by its training, or the
+            test rows don't define the primary metric.
     """
+    learners = _blessed_learners(spec, split, candidates, unblessed)
+    held, unseen = (_rows(spec, candidates[learners[0]], frame) for frame in (validation, test))
+    scores: dict[str, Scores] = {}
+    reports: list[EvaluationReport] = []
+    for name, model in candidates.items():
+        given, report = _report(spec, split, model, unseen, held, null=is_baseline(name))
+        scores[model.manifest.model_id] = given
+        reports.append(report)
+    if champion and champion.manifest.model_id not in scores:
+        given, report = _report(spec, split, champion, unseen, None)
+        scores[champion.manifest.model_id] = given
+        reports.append(report)
+    primary = spec.gates.primary
+    _require_primary(spec, split, reports)
+    own = [item for item in reports if item.role == "candidate"]
+    chosen = max(
+        (item for item in own if item.algorithm in learners),
+        key=lambda item: (_rank(item.validation, primary), item.model_id),
+    )
+    model = candidates[chosen.algorithm]
+    labels, given = _labels(spec, model, test), scores[chosen.model_id]
+    changes = noise_changes(model, test, given, noise=spec.gates.input_noise, seed=spec.seed)
+    groups = groups_of(spec, test, labels, given, model.manifest.classes) if spec.label else ()
+    bias = prediction_bias(spec.task, labels, given) if spec.label else {}
+    best = chosen.model_copy(
+        update={
+            "is_best": True,
+            "test": {**chosen.test, **bias, "noise_effect": float(changes.mean())},
+            "intervals": comparison.intervals(spec, labels, given, classes=model.manifest.classes),
+            "groups": nested(groups),
+        }
+    )
+    baseline = baselines(own, primary)[0]
+    gates = quality_gates(spec, best, baseline, megabytes=megabytes[best.algorithm])
+    return Verdict(
+        reports=tuple(best if item is chosen else item for item in reports),
+        best=best,
+        baseline=baseline,
+        blessing=blessings.bless_model("quality", spec, split, best.model_id, gates, provenance=provenance),
+        labels=labels,
+        scores=scores,
+        matrix=unseen.matrix,
+        comparison=_compared(spec, split, model, champion, unseen, scores),
+        changes=changes,
+        groups=groups,
+        megabytes=megabytes[best.algorithm],
+        unblessed=unblessed,
+    )
+
+
+def _blessed_learners(
+    spec: ProductSpec, split: SplitManifest, candidates: Mapping[str, Predictor], unblessed: Mapping[str, str]
+) -> list[str]:
+    """The candidates that may be the best."""
+    where = f"evaluation as of {split.as_of}"
     learners = [name for name in candidates if not is_baseline(name)]
     if "baseline" not in candidates or not learners:
         raise HeadraceError(
             "candidates are missing",
             product=spec.product,
-            where=f"evaluation as of {split.as_of}",
+            where=where,
             expected=", ".join(item.algorithm for item in spec.candidates),
             found=", ".join(candidates) or "none",
             fix="materialise the candidates of this partition first",
         )
-    held, unseen = (_rows(spec, candidates[learners[0]], frame) for frame in (validation, test))
-    scores: dict[str, Scores] = {}
-    reports: list[EvaluationReport] = []
-    for name, model in candidates.items():
-        given, chosen = _report(spec, split, model, unseen, held, null=is_baseline(name))
-        scores[model.manifest.model_id] = given
-        reports.append(chosen)
-    if champion and champion.manifest.model_id not in scores:
-        given, compared = _report(spec, split, champion, unseen, None)
-        scores[champion.manifest.model_id] = given
-        reports.append(compared)
-    primary = spec.gates.primary
-    _require_primary(spec, split, reports)
-    own = [item for item in reports if item.role == "candidate"]
-    best = max(
-        (item for item in own if item.algorithm in learners),
-        key=lambda item: (_rank(item.validation, primary), item.model_id),
-    ).model_copy(update={"is_best": True})
-    baseline = baselines(own, primary)[0]
-    gates = quality_gates(spec, best, baseline)
-    blessing = Blessing(
-        kind="quality",
-        verdict="NOT_BLESSED" if any(gate.verdict == "FAILED" for gate in gates) else "BLESSED",
-        product=spec.product,
-        as_of=split.as_of,
-        model_id=best.model_id,
-        split_id=split.split_id,
-        test_row_set_hash=split.parts["test"].row_set_hash,
-        feature_set_id=split.feature_set_id,
-        spec_hash=spec.spec_hash,
-        gates=gates,
+    blessed = [name for name in learners if name not in unblessed]
+    if not blessed:
+        raise HeadraceError(
+            "no candidate is blessed by its training",
+            product=spec.product,
+            where=where,
+            expected="a fresh training blessing of at least one candidate that is no baseline",
+            found="; ".join(f"{name}: {unblessed[name]}" for name in learners),
+            fix="look at the checks of these candidates, mend what failed and train again: "
+            f"headrace run {spec.product} --as-of {split.as_of}",
+        )
+    return blessed
+
+
+def _compared(
+    spec: ProductSpec,
+    split: SplitManifest,
+    best: Predictor,
+    champion: Predictor | None,
+    test: _Rows,
+    scores: Mapping[str, Scores],
+) -> Comparison | None:
+    """The best beside the champion on the test rows; each is right by the classes that it knows."""
+    if champion is None or champion.manifest.model_id == best.manifest.model_id:
+        return None
+    given, held = scores[best.manifest.model_id], scores[champion.manifest.model_id]
+    labels, own = _labels(spec, best, test.frame), _labels(spec, champion, test.frame)
+    if test.matrix is not None:
+        given, held = (
+            silhouettes(test.matrix, predicted_classes(spec.task, item, 0), test.categorical, spec.seed)
+            for item in (given, held)
+        )
+        labels = own = np.zeros(len(given), dtype=np.int64)
+    return comparison.compare(
+        spec,
+        split.split_id,
+        best.manifest.model_id,
+        champion.manifest.model_id,
+        labels,
+        given,
+        held,
+        classes=best.manifest.classes,
+        champion_labels=own,
+        champion_classes=champion.manifest.classes,
+        days=_days(spec, test.frame),
     )
-    marked = tuple(best if item.model_id == best.model_id and item.role == "candidate" else item for item in reports)
-    labels = _labels(spec, candidates[best.algorithm], test)
-    return Verdict(marked, best, baseline, blessing, labels, scores, unseen.matrix)
+
+
+def _days(spec: ProductSpec, rows: pl.DataFrame) -> NDArray[np.int64] | None:
+    """The number of each row's day from 0, if the spec compares by days."""
+    if spec.gates.comparison.resample == "rows" or spec.time is None or spec.task == "clustering":
+        return None
+    days = rows.get_column(spec.time.event).cast(pl.Date)
+    return days.rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
 def is_baseline(algorithm: str) -> bool:
@@ -218,28 +314,3 @@ def _require_primary(spec: ProductSpec, split: SplitManifest, reports: Iterable[
             found=f"{split.parts['test'].rows} rows without",
             fix="choose another metric: gates.primary: mae",
         )
-
-
-def slice_metrics(
-    spec: ProductSpec, rows: pl.DataFrame, labels: Labels, scores: Scores, classes: tuple[str, ...] = ()
-) -> dict[str, dict[str, float]]:
-    """Primary metric of each large enough slice: column -> value -> metric; one of a single class has none."""
-    found: dict[str, dict[str, float]] = {}
-    for column in spec.gates.slices.by:
-        if column not in rows.columns:
-            continue
-        values = rows.get_column(column).cast(pl.String).fill_null("(missing)")
-        found[column] = {}
-        for value in values.unique().sort():
-            mask = (values == value).to_numpy()
-            part = labels[mask]
-            if len(part) < spec.gates.slices.min_rows or (
-                spec.task in CLASSIFICATION and len(np.unique(part)) < 2  # noqa: PLR2004 - two classes or more
-            ):
-                continue
-            metrics = task_metrics(
-                spec.task, part, scores[mask], threshold=spec.decision_threshold, classes=classes, seed=spec.seed
-            )
-            if spec.gates.primary in metrics:
-                found[column][value] = metrics[spec.gates.primary]
-    return found

@@ -221,19 +221,29 @@ def _numeric_metrics(actual: Labels, predicted: Scores) -> dict[str, float]:
 def _clustering_metrics(
     matrix: NDArray[np.float64], clusters: NDArray[np.int64], categorical: Sequence[int], seed: int
 ) -> dict[str, float]:
-    """Silhouette (Rousseeuw 1987) of a seeded sample of the standardised rows; 0 where there is but one cluster."""
-    from sklearn import metrics
-
-    rows = np.sort(np.random.default_rng(seed).permutation(len(matrix))[:SILHOUETTE_ROWS])
-    sample, places = standardised(matrix[rows], categorical), clusters[rows]
-    separable = 1 < len(np.unique(places)) < len(places)
     counts = np.unique(clusters, return_counts=True)[1]
     return {
         "rows": float(len(matrix)),
         "clusters": float(len(counts)),
         "smallest_cluster_share": float(counts.min() / len(matrix)),
-        "silhouette": float(metrics.silhouette_score(sample, places)) if separable else 0.0,
+        "silhouette": float(np.mean(silhouettes(matrix, clusters, categorical, seed))),
     }
+
+
+def silhouettes(
+    matrix: NDArray[np.float64], clusters: NDArray[np.int64], categorical: Sequence[int], seed: int
+) -> NDArray[np.float64]:
+    """Silhouette (Rousseeuw 1987) of each of a seeded sample of the standardised rows; 0 where there is one cluster.
+
+    The same rows for every clustering of equally many, so that two can be compared row by row.
+    """
+    from sklearn import metrics
+
+    rows = np.sort(np.random.default_rng(seed).permutation(len(matrix))[:SILHOUETTE_ROWS])
+    sample, places = standardised(matrix[rows], categorical), clusters[rows]
+    if not 1 < len(np.unique(places)) < len(places):
+        return np.zeros(len(rows))
+    return np.asarray(metrics.silhouette_samples(sample, places), dtype=np.float64)
 
 
 def standardised(matrix: NDArray[np.float64], categorical: Sequence[int] = ()) -> NDArray[np.float64]:

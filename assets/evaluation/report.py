@@ -5,8 +5,10 @@ Importing Evidently costs 3 s and 275 MB, so it happens inside the functions.
 
 import html
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -51,7 +53,7 @@ def write_classification_report(
     with_scores = 1 < len(classes) <= _MOST_PROBABILITIES and not {"actual", "predicted"} & set(classes)
     if with_scores:
         frame = frame.hstack(pl.DataFrame(scores, schema=list(classes)))
-    frame = _sample(frame, spec)
+    frame = report_sample(frame, spec)
     # it looks for every class that has a probability among the rows, too
     with_scores = with_scores and set(classes) == set(frame["actual"])
     kind = MulticlassClassification(
@@ -78,45 +80,117 @@ def write_drift_report(path: Path, spec: ProductSpec, reference: pl.DataFrame, c
     out: Evidently raises on them.
     """
     prepare_process()
-    from evidently import DataDefinition, Dataset
     from evidently.presets import DataDriftPreset
 
-    usable = [
+    usable = _usable(reference, current)
+    preset = DataDriftPreset(drift_share=spec.monitoring.drift_share, method="psi", threshold=spec.monitoring.drift_psi)
+    _write(path, [preset], *_datasets(spec, usable, current, reference))
+    return path
+
+
+@dataclass(frozen=True)
+class ReportTest:
+    """The outcome of one of Evidently's tests, on its sample."""
+
+    column: str
+    passed: bool
+    said: str
+
+
+def write_validation_report(
+    path: Path, spec: ProductSpec, reference: pl.DataFrame, current: pl.DataFrame, null_limits: Mapping[str, float]
+) -> list[ReportTest]:
+    """Evidently's drift and null tests of a batch, with explicit thresholds, on seeded samples of equal size.
+
+    Without thresholds Evidently chooses method and limit by the number of rows. A column that is empty on either side
+    is left out: Evidently raises on it, and the verdict on all rows has named it.
+
+    Args:
+        path: the HTML to write; it appears whole.
+        spec: the product.
+        reference: rows of the champion's training set as model columns; the caller chooses the columns.
+        current: the batch's rows, the same columns.
+        null_limits: column -> largest share of nulls.
+
+    Returns:
+        what each test said, in the order of the columns; none when Evidently could not draw these rows.
+    """
+    prepare_process()
+    from evidently.metrics import MissingValueCount, ValueDrift
+    from evidently.tests import lt, lte
+
+    usable, limit = _usable(reference, current), spec.validation.statistics.max_psi
+    if not usable:
+        return []
+    metrics = [
+        metric
+        for name in usable
+        for metric in (
+            ValueDrift(column=name, method="psi", threshold=limit, tests=[lt(limit)]),
+            MissingValueCount(column=name, share_tests=[lte(round(min(null_limits[name], 1.0), 4))]),
+        )
+    ]
+    rows = min(reference.height, current.height)
+    sampled = [frame.sample(rows, seed=spec.seed) if frame.height > rows else frame for frame in (current, reference)]
+    snapshot = _write(path, metrics, *_datasets(spec, usable, *sampled))
+    return [
+        ReportTest(
+            column=str(item["metric_config"]["params"]["column"]),
+            passed=str(item["status"]).endswith("SUCCESS"),
+            said=str(item["description"]),
+        )
+        for item in (snapshot.dict()["tests"] if snapshot is not None else [])
+    ]
+
+
+def report_sample(frame: pl.DataFrame, spec: ProductSpec) -> pl.DataFrame:
+    """The seeded sample that Evidently draws of a frame; of the sample itself it is all."""
+    rows = min(frame.height, spec.monitoring.report_rows)
+    return frame.sample(rows, seed=spec.seed, shuffle=False) if rows < frame.height else frame
+
+
+def _usable(reference: pl.DataFrame, current: pl.DataFrame) -> list[str]:
+    """Columns that have a value on both sides."""
+    return [
         name
         for name in reference.columns
         if reference[name].null_count() < reference.height and current[name].null_count() < current.height
     ]
-    numeric = [name for name in usable if reference[name].dtype.is_numeric()]
+
+
+def _datasets(spec: ProductSpec, columns: list[str], *frames: pl.DataFrame) -> list[Any]:
+    """Frames as Evidently takes them, sampled; the kinds of columns are those of the first."""
+    from evidently import DataDefinition, Dataset
+
+    numeric = [name for name in columns if frames[0][name].dtype.is_numeric()]
     definition = DataDefinition(
-        numerical_columns=numeric, categorical_columns=[name for name in usable if name not in numeric]
+        numerical_columns=numeric, categorical_columns=[name for name in columns if name not in numeric]
     )
-    both = [
-        Dataset.from_pandas(_sample(frame.select(usable), spec).to_pandas(), data_definition=definition)
-        for frame in (current, reference)
+    return [
+        Dataset.from_pandas(report_sample(frame.select(columns), spec).to_pandas(), data_definition=definition)
+        for frame in frames
     ]
-    preset = DataDriftPreset(drift_share=spec.monitoring.drift_share, method="psi", threshold=spec.monitoring.drift_psi)
-    return _write(path, preset, *both)
 
 
 def _write_report(path: Path, spec: ProductSpec, preset: object, frame: pl.DataFrame, definition: object) -> Path:
     from evidently import Dataset
 
-    return _write(path, preset, Dataset.from_pandas(_sample(frame, spec).to_pandas(), data_definition=definition), None)
+    current = Dataset.from_pandas(report_sample(frame, spec).to_pandas(), data_definition=definition)
+    _write(path, [preset], current, None)
+    return path
 
 
-def _sample(frame: pl.DataFrame, spec: ProductSpec) -> pl.DataFrame:
-    rows = min(frame.height, spec.monitoring.report_rows)
-    return frame.sample(rows, seed=spec.seed, shuffle=False)
-
-
-def _write(path: Path, preset: object, current: object, reference: object) -> Path:
+def _write(path: Path, metrics: Sequence[object], current: object, reference: object) -> Any:
+    """Draw and write a page; returns Evidently's snapshot, None where it could not draw these rows."""
     from evidently import Report
 
+    snapshot = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of metrics that few rows don't define
-            page: str = Report([preset]).run(current, reference).get_html_str(as_iframe=False)
+            snapshot = Report(list(metrics)).run(current, reference)
+            page: str = snapshot.get_html_str(as_iframe=False)
     except Exception as error:  # noqa: BLE001 - a picture that can't be drawn (few rows, one class) stops no verdict
         page = f"<!doctype html><title>Report</title><p>Evidently could not draw these rows: {html.escape(repr(error))}"
     write_file_atomically(path, page.encode())
-    return path
+    return snapshot

@@ -1,22 +1,33 @@
-"""Checks of the feature table: point in time, leaks, nulls, and its statistics against the last training set."""
+"""Checks of the feature table: point in time, leaks, nulls, and its statistics against the champion's training rows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
-import polars as pl
 
-from assets import ledger
-from assets.definitions import HomeParam, batches_of, check_result, check_spec, key_of, records_table, shown_errors
-from assets.features.current import current_feature_set_id
+from assets import blessings, ledger
+from assets.definitions import (
+    HomeParam,
+    batches_of,
+    check_result,
+    check_spec,
+    key_of,
+    provenance,
+    records_table,
+    shown_errors,
+)
+from assets.features.door import labels_of, leak_gate, rows_from_the_future
 from assets.features.feature_set import fit_schema
-from assets.features.leaks import judge_leaks
 from assets.features.notify import notify
-from assets.features.read import batch_inputs, batch_labels, key_columns, read_part
+from assets.features.read import batch_inputs
 from assets.features.row import RowEncoder
-from assets.features.statistics import null_shares, stability
+from assets.features.statistics import null_shares
+from assets.features.validate import KIND, bless_batches
+from assets.home import Home
 from assets.lake import Lake
-from assets.naming import FEATURES, quoted, table
-from assets.records import SplitManifest
+from assets.naming import FEATURES
+from assets.raw.checks import few, findings_metadata, said_of
+from assets.records import Blessing, DataValidation, Gate
 from assets.spec import ProductSpec
 
 
@@ -33,48 +44,41 @@ def build(spec: ProductSpec) -> dg.AssetChecksDefinition:
             blocking=True,
         ),
         check_spec(spec, "nulls", "Share of nulls of each model column", FEATURES, blocking=False),
-        check_spec(spec, "statistics", "Stability (PSI) against the last training set", FEATURES, blocking=False),
+        check_spec(
+            spec,
+            KIND,
+            "Distributions, nulls and categories of each batch against the champion's training rows",
+            FEATURES,
+            blocking=spec.validation.statistics.severity == "block",
+        ),
     ]
 
     @dg.multi_asset_check(name=f"{spec.product}__features_checks", specs=specs)
     def features_checks(context: dg.AssetCheckExecutionContext, home: HomeParam) -> Iterator[dg.AssetCheckResult]:
-        lake, batches = home.lake(spec.product), batches_of(context)
+        lake, asked = home.lake(spec.product), batches_of(context)
+        with lake.connect() as con:
+            held = blessings.held_batches(con)
+        batches = [batch for batch in asked if batch not in held]
         late = rows_from_the_future(lake, spec, batches)
         detail = "" if spec.time else "rows have no time"
-        yield check_result(key, "point_in_time", passed=late == 0, observed=late, threshold=0, detail=detail)
+        yield check_result(
+            key, "point_in_time", passed=late == 0, observed=late, threshold=0, detail=detail, gate="data"
+        )
         with shown_errors():
-            yield from _column_results(spec, lake, batches[-1], key)
-            notify(lake, spec, batches)
+            # a batch that is held has no features: of it there is nothing to see but that it is held
+            yield from _column_results(spec, lake, batches[-1] if batches else asked[-1], key)
+            bless_batches(home, spec, batches, provenance=provenance(context, home))
+            yield statistics_result(home, spec, asked)
+            with lake.connect() as con:
+                held = blessings.held_batches(con)
+            notify(lake, spec, [batch for batch in batches if batch not in held])
 
     return features_checks
 
 
-def rows_from_the_future(lake: Lake, spec: ProductSpec, batches: list[str]) -> int:
-    """Rows of these batches with `known_at` after their prediction is asked for; none where rows have no time."""
-    if spec.time is None:
-        return 0
-    asked_at = spec.time.asked_at or spec.time.event
-    with lake.connect() as con:
-        found = con.execute(
-            f"select count(*) from {table(FEATURES, spec.product)} "
-            f"where batch_id in (select unnest(?)) and {quoted(spec.time.known_at)} > {quoted(asked_at)}",
-            [batches],
-        ).fetchone()
-    return int(found[0]) if found else 0
-
-
-def labels_of(lake: Lake, spec: ProductSpec, batch_id: str, inputs: pl.DataFrame) -> pl.Series | None:
-    """The labels of a batch's rows in their order, null where there is none; None for a clustering."""
-    if spec.label is None:
-        return None
-    keys = key_columns(spec)
-    labels = batch_labels(lake, spec, batch_id).select(*keys, "label")
-    return inputs.select(keys).join(labels, on=keys, how="left", maintain_order="left", nulls_equal=True)["label"]
-
-
 def _column_results(spec: ProductSpec, lake: Lake, batch_id: str, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
     inputs = batch_inputs(lake, spec, batch_id)
-    gate, leaks = judge_leaks(spec, inputs, labels_of(lake, spec, batch_id, inputs))
+    gate, leaks = leak_gate(spec, inputs, labels_of(lake, spec, batch_id, inputs))
     yield check_result(
         key,
         "leak",
@@ -82,6 +86,7 @@ def _column_results(spec: ProductSpec, lake: Lake, batch_id: str, key: dg.AssetK
         observed=gate.observed,
         threshold=gate.threshold,
         detail=gate.detail,
+        gate="data",
         alone=records_table(_ranked(leaks.alone, leaks.metric) if leaks else []),
     )
     encoder = RowEncoder(fit_schema(spec, inputs))
@@ -96,43 +101,65 @@ def _column_results(spec: ProductSpec, lake: Lake, batch_id: str, key: dg.AssetK
         threshold=spec.gates.max_null_share,
         warn=True,
         detail=f"most nulls: {emptiest or 'no columns'}",
+        gate="data",
         null_share=records_table(_ranked(nulls, "null_share")),
     )
-    yield _statistics_result(spec, lake, batch_id, key, encoder, inputs)
 
 
-def _statistics_result(
-    spec: ProductSpec, lake: Lake, batch_id: str, key: dg.AssetKey, encoder: RowEncoder, inputs: pl.DataFrame
-) -> dg.AssetCheckResult:
-    """Compare the batch with the newest earlier training set; passes when there is none."""
-    # of other features there is nothing to compare with: a snapshot may lack a column that was added since
-    now = current_feature_set_id(lake, spec)
-    with lake.connect() as con:
-        earlier = (split for _, split in ledger.records(con, "splits", SplitManifest) if split.as_of < batch_id)
-        splits = [split for split in earlier if split.feature_set_id == now]
-        reference = read_part(con, spec, splits[-1], "train") if splits else None
-    if reference is None or inputs.is_empty() or not encoder.schema.columns:
-        return check_result(
-            key,
-            "statistics",
-            passed=True,
-            observed=0.0,
-            threshold=spec.gates.max_feature_psi,
-            warn=True,
-            detail="no earlier training set to compare with",
-        )
-    psi = stability(encoder.columns(reference), encoder.columns(inputs))
-    worst = max(psi, key=lambda name: psi[name])
+def statistics_result(home: Home, spec: ProductSpec, batches: list[str]) -> dg.AssetCheckResult:
+    """The newest statistics verdict of each batch of a run; an error if all of them are held."""
+    with home.lake(spec.product).connect() as con:
+        found = {item.batch_id: item for _, item in ledger.records(con, "validations", DataValidation)
+                 if item.kind == KIND and item.batch_id in batches}  # fmt: skip
+        newest = {item.as_of: item for item in ledger.all_blessings(con) if item.kind == "data"}
+        held = {batch: why for batch, why in blessings.held_batches(con).items() if batch in batches}
+    bad = [item for _, item in sorted(found.items()) if item.verdict != "PASSED"]
+    unseen = sorted({*batches} - {*found} - {*held})
+    is_stopped = bool(held) and len(held) == len(batches)
+    said = [f"{batch}: {text}" for batch in batches if (text := _said(batch, newest, held))]
     return check_result(
-        key,
-        "statistics",
-        passed=psi[worst] <= spec.gates.max_feature_psi,
-        observed=psi[worst],
-        threshold=spec.gates.max_feature_psi,
-        warn=True,
-        detail=f"moved most: {worst} (against {splits[-1].as_of})",
-        psi=records_table(_ranked(psi, "psi")),
+        key_of(spec, FEATURES),
+        KIND,
+        passed=not bad and not unseen and not is_stopped,
+        observed=few(said) or "no batch",
+        threshold=_threshold(newest, batches),
+        warn=bool(bad or unseen) and not is_stopped,
+        detail="; ".join(
+            [
+                *([said_of(bad, held)] if bad else []),
+                *([f"not judged: {', '.join(unseen)}; materialise raw first"] if unseen else []),
+            ]
+        ),
+        gate="data",
+        **findings_metadata(bad or list(found.values())[-1:], list(found.values())),
+        **_links(home, list(found.values())),
     )
+
+
+def _said(batch: str, newest: Mapping[str, Blessing], held: Mapping[str, str]) -> str:
+    """What the data blessing of a batch says of its statistics, or why it has none."""
+    gate = _gate_of(newest, batch)
+    if gate is not None:
+        return str(gate.observed)
+    return f"held back, {held[batch]}" if batch in held else ""
+
+
+def _gate_of(newest: Mapping[str, Blessing], batch: str) -> Gate | None:
+    gates = newest[batch].gates if batch in newest else ()
+    return next((gate for gate in gates if gate.name == KIND), None)
+
+
+def _threshold(newest: Mapping[str, Blessing], batches: list[str]) -> str:
+    gates = [gate for batch in batches if (gate := _gate_of(newest, batch))]
+    return str(gates[-1].threshold) if gates else "a data blessing of raw"
+
+
+def _links(home: Home, found: list[DataValidation]) -> dict[str, Any]:
+    """The newest of Evidently's pages."""
+    pages = [item.report for item in found if item.report]
+    if not pages:
+        return {}
+    return {"evidently_report": dg.MetadataValue.url(home.report_url(home.settings.reports / pages[-1]))}
 
 
 def _ranked(values: dict[str, float], name: str) -> list[dict[str, str | float]]:

@@ -1,10 +1,10 @@
 """Drift of a batch against the champion's training set: effect sizes on all rows, so more rows aren't more drift."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from assets.features.statistics import population_stability_index, stability
+from assets.features.statistics import ColumnProfile, population_stability_index, stability
 from assets.records import Alert, DriftReport
 from assets.spec import ProductSpec
 
@@ -14,7 +14,7 @@ def measure_drift(
     *,
     batch_id: str,
     model_id: str,
-    reference: pl.DataFrame,
+    reference: pl.DataFrame | Mapping[str, ColumnProfile],
     current: pl.DataFrame,
     reference_scores: pl.Series,
     current_scores: pl.Series,
@@ -26,7 +26,7 @@ def measure_drift(
         spec: the thresholds.
         batch_id: the batch.
         model_id: the champion.
-        reference: the champion's training rows as model columns, shape (rows, columns).
+        reference: the champion's training rows as model columns, shape (rows, columns), or the columns' profiles.
         current: the batch's rows, the same columns.
         reference_scores: the champion's scores of its own test rows as one column (`assets.tasks.watched_series`).
         current_scores: the same of the batch.

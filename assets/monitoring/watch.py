@@ -10,16 +10,17 @@ from assets.candidates.predictor import load_predictor
 from assets.evaluation.judge import categorical_places, is_baseline, permuted
 from assets.evaluation.report import write_drift_report
 from assets.features.read import batch_inputs, batch_labels, read_part
+from assets.features.validate import split_of, training_profile
 from assets.home import Home
 from assets.monitoring.drift import drift_alert, measure_drift
 from assets.monitoring.performance import degradation_alert, measure_clusters, measure_performance
 from assets.predictions.score import read_scores, scored_frame
 from assets.records import (
     Alert,
+    DataValidation,
     DriftReport,
     EvaluationReport,
     PerformanceReport,
-    SplitManifest,
     content_hash,
 )
 from assets.spec import ProductSpec
@@ -35,29 +36,29 @@ def watch_drift(home: Home, spec: ProductSpec, batch_id: str) -> DriftReport | N
     predictor = load_predictor(home.models(spec.product) / str(scores["model_id"][0]), threads=home.settings.threads)
     model_id = predictor.manifest.model_id
     with lake.connect() as con:
-        split = _split(con, predictor.manifest.split_id)
+        profile = training_profile(con, spec, predictor.manifest)
         # the champion's own inputs: its snapshot may lack what was added since
         inputs = predictor.manifest.features.inputs
-        training = read_part(con, spec, split, "train", inputs=inputs)
-        test = read_part(con, spec, split, "test", inputs=inputs)
+        test = read_part(con, spec, split_of(con, predictor.manifest), "test", inputs=inputs)
         earlier = drift_reports(con, model_id, before=batch_id)
+        page = _page_of_validation(con, home, batch_id, model_id)
     classes = predictor.manifest.classes
-    reference = predictor.encoder.columns(training)
     current = predictor.encoder.columns(batch_inputs(lake, spec, batch_id))
     report = measure_drift(
         spec,
         batch_id=batch_id,
         model_id=model_id,
-        reference=reference,
+        reference=profile.columns,
         current=current,
         reference_scores=watched_series(spec.task, predictor.scores(test), classes),
         current_scores=watched_series(spec.task, scores_of(spec.task, scores), classes),
         earlier=earlier,
     )
-    moved = sorted(report.column_psi, key=lambda name: -report.column_psi[name])[: spec.monitoring.report_columns]
-    path = home.report(spec.product, batch_id, "drift.html")
-    write_drift_report(path, spec, reference.select(moved), current.select(moved))
-    report = report.model_copy(update={"report": path.relative_to(home.settings.reports).as_posix()})
+    if page is None:
+        moved = sorted(report.column_psi, key=lambda name: -report.column_psi[name])[: spec.monitoring.report_columns]
+        page = home.report(spec.product, batch_id, "drift.html")
+        write_drift_report(page, spec, profile.sample.select(moved), current.select(moved))
+    report = report.model_copy(update={"report": page.relative_to(home.settings.reports).as_posix()})
     alert = drift_alert(spec, report)
     lake.transact(lambda con: _record(con, "drift", batch_id, report, [alert] if alert else []))
     return report
@@ -143,8 +144,14 @@ def _record(
     ledger.append_alerts(con, alerts)
 
 
-def _split(con: duckdb.DuckDBPyConnection, split_id: str) -> SplitManifest:
-    return next(split for _, split in ledger.records(con, "splits", SplitManifest) if split.split_id == split_id)
+def _page_of_validation(con: duckdb.DuckDBPyConnection, home: Home, batch_id: str, model_id: str) -> Path | None:
+    """Evidently's page of this batch against this champion, if data validation has drawn it: a second one costs 3 s."""
+    found = [
+        home.settings.reports / item.report
+        for _, item in ledger.records(con, "validations", DataValidation, batch_id=batch_id)
+        if item.kind == "statistics" and item.reference == model_id and item.report
+    ]
+    return found[-1] if found and found[-1].exists() else None
 
 
 def _own_test(con: duckdb.DuckDBPyConnection, model_id: str) -> EvaluationReport | None:

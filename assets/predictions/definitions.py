@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from assets import ledger
+from assets import blessings, ledger
 from assets.candidates.predictor import load_predictor
 from assets.definitions import HomeParam, batch_of, key_of, records_table, shown_errors, stage_asset
 from assets.features.read import batch_inputs
@@ -34,8 +34,11 @@ def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
         one_run_per_batch=True,
     )
     def predictions(context: dg.AssetExecutionContext, home: HomeParam) -> Iterator[Any]:
+        lake = home.lake(spec.product)
         with shown_errors():
-            inputs = batch_inputs(home.lake(spec.product), spec, batch_of(context))
+            with lake.connect() as con:
+                blessings.require_data(con, spec, batch_of(context), where=checks.STAGE)
+            inputs = batch_inputs(lake, spec, batch_of(context))
             scores = score_batch(home, spec, batch_of(context), inputs)
         yield dg.MaterializeResult(key_of(spec, checks.STAGE), metadata=_metadata(spec, scores))
         yield from checks.results(spec, scores, inputs.height)

@@ -5,16 +5,27 @@ from typing import Any
 
 import dagster as dg
 
-from assets import ledger
-from assets.definitions import HomeParam, batches_of, key_of, records_table, stage_asset, table_metadata
+from assets import blessings, ledger
+from assets.definitions import (
+    HomeParam,
+    batches_of,
+    key_of,
+    provenance,
+    records_table,
+    shown_errors,
+    stage_asset,
+    table_metadata,
+)
 from assets.errors import HeadraceError
 from assets.home import Home
 from assets.lake import has_table
+from assets.live import read_live
 from assets.naming import RAW, table
 from assets.raw import checks
 from assets.raw.ingest import RefusedFileError, load_file, prepare_raw_table
 from assets.raw.landing import REFERENCE_BATCH, find_batch
-from assets.records import Alert, Batch
+from assets.raw.validate import bless_batches
+from assets.records import Alert, Batch, DataValidation, Provenance
 from assets.spec import ProductSpec, SourceSpec
 
 
@@ -43,8 +54,30 @@ def _build_source(spec: ProductSpec, name: str, source: SourceSpec) -> dg.Assets
         if batches or not refusals:
             yield dg.MaterializeResult(key_of(spec, RAW, *parts), metadata=_metadata(home, spec, name, batches))
         yield from checks.results(spec, batches, refusals, *parts)
+        if name == spec.product:
+            with shown_errors():
+                yield from data_gate(home, spec, batches, provenance(context, home))
 
     return raw
+
+
+def data_gate(home: Home, spec: ProductSpec, batches: list[Batch], asked: Provenance) -> Iterator[dg.AssetCheckResult]:
+    """Judge the batches of a run, bless or hold each, and say so."""
+    lake, live = home.lake(spec.product), read_live(home.settings.home, spec.product)
+    bless_batches(lake, spec, batches, champion_id=live.model_id if live else "", provenance=asked)
+    with lake.connect() as con:
+        # the newest verdict of each kind: a batch is judged again when the rules change
+        validations = {
+            batch.batch_id: list(
+                {
+                    item.kind: item
+                    for _, item in ledger.records(con, "validations", DataValidation, batch_id=batch.batch_id)
+                }.values()
+            )
+            for batch in batches
+        }
+        held = blessings.held_batches(con)
+    yield from checks.data_results(spec, validations, held)
 
 
 def load_batches(home: Home, spec: ProductSpec, name: str, keys: list[str]) -> tuple[list[Batch], list[str]]:

@@ -6,15 +6,17 @@ from typing import Any
 import dagster as dg
 from pydantic import ValidationError
 
-from assets import ledger
+from assets import blessings, ledger
 from assets.definitions import HomeParam, batch_of, key_of, records_table, shown_errors, stage_asset
 from assets.errors import HeadraceError
 from assets.features.current import current_feature_set_id
+from assets.features.door import require_features
 from assets.naming import FEATURES
 from assets.records import SplitManifest
 from assets.spec import ProductSpec, SelectSpec
 from assets.splits import checks
-from assets.splits.service import make_split, overlapping_rows
+from assets.splits.identical import identical_rows
+from assets.splits.service import held_back, make_split, overlapping_rows
 
 # the tag by which a run chooses among features, JSON of a SelectSpec
 SELECT_TAG = "headrace/select"
@@ -36,13 +38,16 @@ def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
     def split(context: dg.AssetExecutionContext, home: HomeParam) -> Iterator[Any]:
         lake, as_of = home.lake(spec.product), batch_of(context)
         with shown_errors(), lake.connect() as con:
+            blessings.require_data(con, spec, as_of, where=checks.STAGE)
+            require_features(lake, spec, as_of, where=checks.STAGE)
             manifest = make_split(
                 con, spec, as_of, current_feature_set_id(lake, spec), selection=chosen_selection(context.run.tags)
             )
             overlap = overlapping_rows(con, spec, manifest)
+            identical = identical_rows(con, spec, manifest)
         ledger.append_to_lake(lake, "splits", [(manifest.split_id, as_of, manifest)])
         yield dg.MaterializeResult(key_of(spec, checks.STAGE), metadata=_metadata(manifest))
-        yield from checks.results(spec, manifest, overlap)
+        yield from checks.results(spec, manifest, overlap, identical)
 
     return [split]
 
@@ -87,6 +92,7 @@ def _metadata(manifest: SplitManifest) -> dict[str, Any]:
         "parts": records_table(rows),
         "training_rows": manifest.parts["train"].rows,
         "test_rows": manifest.parts["test"].rows,
+        "held_batches": ", ".join(held_back(manifest)) or "none",
         "selection": manifest.selection.get("strategy", "all"),
         "data_snapshot": manifest.data_snapshot,
         "warnings": "; ".join(manifest.warnings) or "none",

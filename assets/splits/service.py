@@ -6,7 +6,7 @@ rows as they were at the manifest's snapshot, so no row is copied.
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -15,10 +15,11 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from assets import blessings
 from assets.errors import HeadraceError
 from assets.features.read import Part, columns_of, joined, key_columns, known_at, label_of, listed
 from assets.lake import newest_snapshot
-from assets.naming import quoted
+from assets.naming import FEATURES, quoted, table
 from assets.records import SplitManifest, SplitPart
 from assets.spec import ProductSpec, SplitSpec
 from assets.splits.strategies import PARTS, STRATEGIES, Assignment, Rule, custom_function
@@ -32,6 +33,8 @@ _OPTIONS = {
 # split id -> keys, part and fold: a run reads the parts of the champion's, the last and the new split many times
 _ASSIGNED: dict[str, pl.DataFrame] = {}
 _REMEMBERED = 4
+# the option that names batches which data validation held back when the split was made; absent when there were none
+_HELD = "held_batches"
 # text of the key columns -> 64 bits that are the same in every version of every library
 _KEY_HASH = "md5_number_lower(concat_ws(chr(31), {}))"
 
@@ -164,7 +167,7 @@ def make_split(
         strategy=split.strategy,
         ratios=split.ratios,
         seed=spec.seed if seed is None else seed,
-        options=_options(split),
+        options={**_options(split), **_held_back(con, spec, as_of)},
         test_batch=as_of,
         feature_set_id=feature_set_id,
         selection=selection or spec.features.select.model_dump(mode="json"),
@@ -216,6 +219,23 @@ def assigned(con: duckdb.DuckDBPyConnection, spec: ProductSpec, manifest: SplitM
     where = f"split as of {manifest.as_of}"
     assignment = _assign(manifest.strategy, rows, _rule(manifest), product=spec.product, where=where)
     return _remember(manifest, _chosen(spec, rows, assignment))
+
+
+def training_batches(manifest: SplitManifest, loaded: Iterable[str]) -> list[str]:
+    """Those of the loaded batches that have rows to train on in a split; over time the batch it tests has none.
+
+    Args:
+        manifest: the split.
+        loaded: ids of loaded batches.
+    """
+    known = sorted(item for item in loaded if item <= manifest.as_of and item not in held_back(manifest))
+    earlier = [item for item in known if item != manifest.test_batch]
+    return earlier if earlier and manifest.strategy in ("temporal", "time_series_folds") else known
+
+
+def held_back(manifest: SplitManifest) -> list[str]:
+    """The batches whose rows a split left out because data validation held them when it was made."""
+    return [item for item in str(manifest.options.get(_HELD, "")).split(",") if item]
 
 
 def overlapping_rows(con: duckdb.DuckDBPyConnection, spec: ProductSpec, manifest: SplitManifest) -> int:
@@ -290,7 +310,11 @@ def _rows(con: duckdb.DuckDBPyConnection, spec: ProductSpec, manifest: SplitMani
         columns += [f"{label_of(spec, 'labels')} as label", f"{known_at(spec, 'labels')} as label_known_at"]
     if manifest.options.get("group"):
         columns.append(f"{_KEY_HASH.format(_texts([str(manifest.options['group'])], 'features'))} as group_hash")
-    return con.execute(f"select {', '.join(columns)} from {source} where features.batch_id <= ?", [manifest.as_of]).pl()
+    return con.execute(
+        f"select {', '.join(columns)} from {source} "
+        "where features.batch_id <= ? and features.batch_id not in (select unnest(?::varchar[]))",
+        [manifest.as_of, held_back(manifest)],
+    ).pl()
 
 
 def _assign(name: str, rows: pl.DataFrame, rule: Rule, *, product: str, where: str) -> Assignment:
@@ -315,6 +339,23 @@ def _assign(name: str, rows: pl.DataFrame, rule: Rule, *, product: str, where: s
             fix="name the column, or choose another strategy",
         )
     return strategy.assign(rows, rule)
+
+
+def _held_back(con: duckdb.DuckDBPyConnection, spec: ProductSpec, as_of: str) -> dict[str, str]:
+    """Held batches that have rows in the feature table now: written down, so that reading the split leaves them out.
+
+    What is held later, or accepted, changes nothing of a split that was made; without any there is no option, so that
+    the ids of other splits don't depend on it.
+    """
+    held = sorted(blessings.held_batches(con))
+    if not held:
+        return {}
+    rows = con.execute(
+        f"select distinct batch_id from {table(FEATURES, spec.product)} "
+        "where batch_id <= ? and batch_id in (select unnest(?::varchar[])) order by batch_id",
+        [as_of, held],
+    ).fetchall()
+    return {_HELD: ",".join(batch_id for (batch_id,) in rows)} if rows else {}
 
 
 def _options(split: SplitSpec) -> dict[str, str | int | float | None]:

@@ -1,7 +1,6 @@
 """The commands of `headrace`. Each reads its arguments and calls one function; heavy imports stay inside."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +22,8 @@ app = typer.Typer(
     help="Headrace: from landed files to a served champion, on your laptop.",
 )
 Product = Annotated[str, typer.Argument(help="A product: the name of its file in orchestration/products.")]
+Model = Annotated[str, typer.Argument(help="A model's id, or the unique start of it (headrace models lists them).")]
+Reason = Annotated[str, typer.Option(help="Why; it stands in the ledger and on the model card.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 
@@ -255,39 +256,142 @@ def status(
 
 @app.command()
 def history(product: Product, as_json: Json = False) -> None:
-    """Which model was decided about and live, when and why."""
+    """Which model was live when and why, and every decision."""
     from assets.home import Home
     from orchestration.cli.summary import print_decisions
-    from orchestration.status import product_history
+    from orchestration.status import live_periods, product_history
 
     settings = Settings()
-    rows = product_history(Home(settings), find_product(settings, product))
+    spec = find_product(settings, product)
+    home = Home(settings)
+    periods, rows = live_periods(home, spec), product_history(home, spec)
+    if as_json:
+        _print_json({"live": periods, "decisions": rows})
+        return
+    heads = ("from", "until", "model", "why", "by")
+    table(f"What was live of {product}, times in UTC", heads, [tuple(item[name] for name in heads) for item in periods])
+    shown = [(f"{row['at'][:16].replace('T', ' ')}  {row['as_of']}", row) for row in rows]
+    print_decisions("Decisions", shown)
+
+
+@app.command()
+def models(product: Product, as_json: Json = False) -> None:
+    """Every model that was trained, with its tag: live, former champion, loser, withdrawn."""
+    from assets.home import Home
+    from assets.promotion.keep import tagged_models
+
+    settings = Settings()
+    rows = tagged_models(Home(settings), find_product(settings, product))
     if as_json:
         _print_json(rows)
         return
-    shown = [(f"{row['at'][:16].replace('T', ' ')}  {row['as_of']}", row) for row in rows]
-    print_decisions(f"History of {product}, times in UTC", shown)
+    heads = ("model", "tag", "as_of", "files")
+    shown = [
+        tuple("deleted" if row[name] is False else "kept" if row[name] is True else row[name] for name in heads)
+        for row in rows
+    ]
+    table(f"Models of {product}", heads, shown)
+
+
+@app.command()
+def promote(product: Product, model: Model, reason: Reason) -> None:
+    """Promote a model above the gates, by your word and with a reason; its bento must boot and answer all the same."""
+    from orchestration.cli.overrides import promote as by_word
+
+    settings = Settings()
+    by_word(settings, find_product(settings, product), model, reason)
+
+
+@app.command()
+def block(product: Product, model: Model, reason: Reason) -> None:
+    """Take a model away for good; if it is live, what was live before goes live again."""
+    from orchestration.cli.overrides import block as by_word
+
+    settings = Settings()
+    by_word(settings, find_product(settings, product), model, reason)
+
+
+@app.command()
+def rollback(
+    product: Product,
+    to: Annotated[str, typer.Option(metavar="MODEL", help="A model that was live; the one before when left out.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; it stands in the history.")] = "",
+) -> None:
+    """Serve again what was live before, at once and to the byte; nothing is built."""
+    from orchestration.cli.overrides import rollback as roll_back
+
+    settings = Settings()
+    roll_back(settings, find_product(settings, product), to, reason)
+
+
+@app.command()
+def accept(
+    product: Product,
+    batch: Annotated[str, typer.Argument(help="A batch that data validation holds back.")],
+    reason: Reason,
+) -> None:
+    """Use a batch as it is that data validation holds back."""
+    from orchestration.cli.overrides import accept as by_word
+
+    settings = Settings()
+    by_word(settings, find_product(settings, product), batch, reason)
+
+
+@app.command()
+def replay(
+    model: Annotated[str, typer.Argument(help="A model's id or its start; or a product, for its live model.")],
+    product: Annotated[str, typer.Option(help="Whose model; may be left out.")] = "",
+    search: Annotated[bool, typer.Option("--search", help="Search parameters again instead of taking them.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model again from its recorded data, code, requirements and seed, and compare the hashes."""
+    from orchestration.cli.replay import replay as train_again
+
+    if not train_again(Settings(), model, product=product, search=search, as_json=as_json):
+        sys.exit(1)
+
+
+@app.command()
+def diff(first: Model, second: Model, as_json: Json = False) -> None:
+    """What differs between two models: data, features, parameters, metrics, code."""
+    from orchestration.cli.diff import diff as compare
+
+    compare(Settings(), first, second, as_json=as_json)
+
+
+@app.command()
+def card(product: Product, model: Annotated[str, typer.Argument(help="The live one when left out.")] = "") -> None:
+    """Write the model card of a model, as HTML and Markdown, and say where it is."""
+    from assets.card.card import write_card
+    from assets.home import Home
+    from assets.live import read_live
+    from orchestration.cli.overrides import find_model
+
+    settings = Settings()
+    spec = find_product(settings, product)
+    live = read_live(settings.home, product)
+    home = Home(settings)
+    chosen = find_model(home, spec, model).model_id if model or live is None else live.model_id
+    for path in write_card(home, spec, chosen):
+        out.print(str(path), markup=False, soft_wrap=True)
+
+
+@app.command("score-card")
+def score_card(product: Product, as_json: Json = False) -> None:
+    """Google's ML Test Score of a product, from the platform's own checks: 28 tests, the weakest section counts."""
+    from orchestration.cli.score_card import score_card as show
+
+    settings = Settings()
+    show(settings, find_product(settings, product), as_json=as_json)
 
 
 @app.command()
 def serve(product: Product, port: Annotated[int, typer.Option(help="Port on the loopback interface.")] = 3300) -> None:
-    """Serve the live bento over HTTP on the loopback interface."""
-    from assets.live import read_live
-    from bentos.smoke import serve_command, serve_environment
+    """Serve what is live over HTTP on the loopback interface; a promotion or a rollback is followed at once."""
+    from orchestration.cli.serve import serve as serve_live
 
     settings = Settings()
-    find_product(settings, product)
-    live = read_live(settings.home, product)
-    if live is None:
-        raise HeadraceError(
-            "nothing is live yet",
-            product=product,
-            where=str(settings.home / "live"),
-            fix=f"headrace run {product} (or headrace demo)",
-        )
-    out.print(f"{live.bento} on http://127.0.0.1:{port} (API page /docs, health /healthz, metrics /metrics)")
-    command = serve_command(settings, live.bento, port)
-    os.execvpe(command[0], command, serve_environment(settings, port))  # noqa: S606 - a list of our own, no shell
+    sys.exit(serve_live(settings, find_product(settings, product), port))
 
 
 @app.command()

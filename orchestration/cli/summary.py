@@ -1,6 +1,8 @@
 """The summary of a product on the console: batches, champion, metrics beside the baseline's, gates, alerts, links."""
 
+import itertools
 import shutil
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +20,10 @@ _BESIDE: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 # classes of the table on the console; the UI shows them all
 _CLASSES = 10
+# columns of the screen, and of them those of a text in a table of gates
+_WIDTH, _CELL = 100, 28
+_KINDS = ("data", "training", "quality", "infrastructure")
+_VERDICTS = ("FAILED", "WARNED", "PASSED")
 
 
 def print_summary(home: Home, spec: ProductSpec) -> None:
@@ -86,24 +92,60 @@ def _print_decisions(status: dict[str, Any]) -> None:
 
 
 def print_decisions(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """Each decision on a line, its reason below it."""
+    """Each decision on a line with its interval; below it its reason, the rule unless it is the last one's, and who."""
     out.print(f"[bold]{escape(title)}[/]")
+    last = ""
     for head, item in rows:
-        out.print(f"{escape(head)}  {item['verdict']}  {item['model_id']}", soft_wrap=True)
-        out.print(f"    [dim]{escape(item['reason'])}[/]", soft_wrap=True)
+        first = "  ".join((head, item["verdict"], item["model_id"]))
+        interval = _interval(item["comparison"])
+        fits = len(first) + 2 + len(interval) <= _WIDTH
+        out.print(escape(f"{first}  {interval}".rstrip() if fits else first), soft_wrap=True)
+        rule = item["rule"] if item["rule"] != last else ""
+        below = (
+            "" if fits else interval,
+            item["reason"],
+            f"rule: {rule}" if rule else "",
+            f"asked by {item['asked_by']}" if item["asked_by"] else "",
+        )
+        for text in filter(None, below):
+            out.print(f"[dim]{escape(_indented(text))}[/]", soft_wrap=True)
+        last = item["rule"] or last
     out.print()
 
 
+def _interval(comparison: dict[str, Any] | None) -> str:
+    """The improvement and where it may lie: `+0.0024 [+0.0003, +0.0045]`."""
+    if not comparison:
+        return ""
+    gain, low, high = (f"{comparison[name]:+,.4f}" for name in ("improvement", "low", "high"))
+    return f"{gain} [{low}, {high}]"
+
+
+def _indented(text: str) -> str:
+    return textwrap.fill(
+        " ".join(text.split()), _WIDTH, initial_indent="    ", subsequent_indent="    ", break_on_hyphens=False
+    )
+
+
 def _print_gates(status: dict[str, Any]) -> None:
-    about = dict.fromkeys((gate["kind"], gate["model_id"], gate["as_of"]) for gate in status["gates"])
-    for kind, model_id, as_of in about:
+    """A table for each blessing in the order of the journey: what failed first, then what warned."""
+    gates = sorted(status["gates"], key=lambda gate: (_KINDS.index(gate["kind"]), _VERDICTS.index(gate["verdict"])))
+    for kind, group in itertools.groupby(gates, key=lambda gate: gate["kind"]):
+        found = list(group)
+        counts = [(sum(gate["verdict"] == verdict for gate in found), verdict.lower()) for verdict in _VERDICTS]
+        counted = ", ".join(f"{count} {verdict}" for count, verdict in counts if count)
+        about = found[0]["as_of"] if kind == "data" else f"{found[0]['model_id']} as of {found[0]['as_of']}"
         rows = [
-            (gate["name"], gate["verdict"], gate["observed"], str(gate["threshold"]))
-            for gate in status["gates"]
-            if (gate["kind"], gate["model_id"]) == (kind, model_id)
+            (gate["name"], gate["verdict"].lower(), _cut(gate["observed"]), _cut(gate["threshold"])) for gate in found
         ]
-        title = f"Gates: {kind} of {model_id} as of {as_of}"
-        table(title, ("gate", "verdict", "observed", "threshold"), rows)
+        # a table's own title is no wider than the table
+        out.print(f"[bold]Gates: {kind} of {escape(about)}[/]: {counted}", soft_wrap=True)
+        table("", ("gate", "verdict", "observed", "threshold"), rows)
+
+
+def _cut(value: float | str) -> float | str:
+    """Texts as far as a column has room for them; the UI shows the rest."""
+    return textwrap.shorten(value, _CELL, placeholder=" …") if isinstance(value, str) else value
 
 
 def _print_performance(status: dict[str, Any]) -> None:

@@ -17,6 +17,10 @@ DRAWN: dict[str, Callable[[], str]] = {
     "roc": lambda: plots.roc(LABELS.clip(max=1), dict.fromkeys(NAMES, LABELS / 2), NAMES[0]),
     "confusion": lambda: plots.confusion(LABELS, LABELS[::-1], NAMES),
     "per_class": lambda: plots.per_class(dict.fromkeys(NAMES, SCORES)),
+    "bars": lambda: plots.bars(dict.fromkeys(NAMES, 1.0), NAMES[1], limit=0.5, best=NAMES[0], failed=[NAMES[2]]),
+    "distribution": lambda: plots.distribution(
+        {NAMES[0]: LABELS / 2, NAMES[1]: LABELS[:0] / 2}, NAMES[1], NAMES[2], lines={NAMES[2]: 0.5}
+    ),
     "importance": lambda: plots.importance(dict.fromkeys(NAMES, 1.0)),
     "over_time": lambda: plots.over_time([1, 2], {name: [1.0, 2.0] for name in NAMES}, NAMES[0]),
     "over_batches": lambda: plots.over_batches(NAMES, {name: [1.0, None, 2.0] for name in NAMES}, NAMES[1]),

@@ -11,7 +11,7 @@ import pytest
 
 from assets.features.row import RowEncoder
 from assets.model_store import save_model, sha256_of
-from assets.records import FeatureSchema, ModelManifest
+from assets.records import Calibration, FeatureSchema, ModelManifest
 
 ROWS = 400
 
@@ -59,7 +59,7 @@ def features() -> FeatureSchema:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory, parcels: pl.DataFrame, features: FeatureSchema) -> Path:
-    """The folder of a LightGBM model of the parcels."""
+    """The folder of a LightGBM model of the parcels, calibrated."""
     matrix = RowEncoder(features).matrix(parcels)
     labels = (np.nan_to_num(matrix[:, 1]) + matrix[:, 3] + matrix[:, 4] / 6 > 8).astype(int)
     content = (
@@ -71,7 +71,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, parcels: pl.DataFrame, featu
         .model_to_string()
         .encode()
     )
-    manifest = manifest_of(features, content)
+    manifest = manifest_of(features, content, calibration=Calibration(method="platt", slope=0.7, intercept=0.2))
     return save_model(tmp_path_factory.mktemp("models") / "parcels", manifest, {"model.txt": content})
 
 

@@ -18,6 +18,7 @@ from bentos.build import (
     requirements,
 )
 from bentos.smoke import serve_command, serve_environment
+from tests.words import words_of
 
 TAG = "parcels:logistic-regression-0123456789ab-89abcdef"
 
@@ -35,21 +36,22 @@ def test_what_is_no_tag_of_ours_is_refused(tmp_path: Path, tag: str) -> None:
 
 
 def test_a_bento_holds_the_model_the_example_and_the_code_that_serves(model: Path, example: dict[str, Any]) -> None:
-    packed = packed_files(model, example, product="parcels", as_of="2024-03")
+    packed = packed_files(model, example, product="parcels", as_of="2024-03", words=words_of(model))
     folder = f"model/{model.name}"
-    others = {f"{folder}/model.txt", f"{folder}/manifest.json", "example.json", "serving.json", "requirements.txt"}
+    of_model = {f"{folder}/{name}" for name in ("model.txt", "manifest.json", "seal.json")}
+    others = {*of_model, "blessings.json", "example.json", "requirements.txt", "seal.json", "serving.json"}
     assert set(packed) == {*PACKED_CODE, *others}
     assert b"parcel_id" not in packed["example.json"]
 
 
 def test_any_changed_byte_is_another_bento(model: Path, example: dict[str, Any]) -> None:
     """Same content, same tag; a changed service, example or batch is a new one."""
-    packed = packed_files(model, example, product="parcels", as_of="2024-03")
-    again = packed_files(model, example, product="parcels", as_of="2024-03")
+    packed = packed_files(model, example, product="parcels", as_of="2024-03", words=words_of(model))
+    again = packed_files(model, example, product="parcels", as_of="2024-03", words=words_of(model))
     assert content_hash_of(packed) == content_hash_of(dict(reversed(again.items())))
     others = [
-        packed_files(model, example, product="parcels", as_of="2024-04"),
-        packed_files(model, {**example, "stops": 99}, product="parcels", as_of="2024-03"),
+        packed_files(model, example, product="parcels", as_of="2024-04", words=words_of(model)),
+        packed_files(model, {**example, "stops": 99}, product="parcels", as_of="2024-03", words=words_of(model)),
         {**packed, "bentos/service.py": packed["bentos/service.py"] + b"\n"},
     ]
     assert len({content_hash_of(item) for item in [packed, *others]}) == 4
@@ -60,7 +62,7 @@ def test_an_example_that_the_model_refuses_is_not_packed(
     model: Path, example: dict[str, Any], change: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(HeadraceError, match=f"parcels: {field}: the example row"):
-        packed_files(model, {**example, **change}, product="parcels", as_of="2024-03")
+        packed_files(model, {**example, **change}, product="parcels", as_of="2024-03", words=words_of(model))
 
 
 def test_a_bento_with_a_missing_or_cut_file_is_not_whole(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from assets.records import ModelManifest
 from bentos.schemas import (
     MAX_ROWS,
+    MAX_ROWS_WITH_REASONS,
     RequestRefusedError,
     Serving,
     WireTypes,
@@ -208,17 +209,80 @@ def test_the_schema_of_an_answer_says_what_is_answered(manifest: ModelManifest, 
     types = types_of(manifest, task)
     shown = types.response.model_json_schema(mode="serialization")
     prediction = shown["$defs"]["Prediction"]
-    assert list(prediction["properties"]) == list(answer_of(types, SCORES[task])["predictions"][0])
-    assert prediction["required"] == list(prediction["properties"])
+    assert prediction["required"] == list(answer_of(types, SCORES[task])["predictions"][0])
+    assert list(prediction["properties"]) == [*prediction["required"], "reasons"]
     assert ("threshold" in shown["properties"]) == (task == "binary")
     if task == "multiclass":
         assert prediction["properties"]["probabilities"]["required"] == ["early, by a day", "late", "Å"]
 
 
-@pytest.mark.parametrize(("task", "label"), [("binary", "probability"), ("multiclass", "probabilities")])
+@pytest.mark.parametrize(
+    ("task", "label"),
+    [("binary", "probability"), ("multiclass", "probabilities"), ("binary", "reasons"), ("multiclass", "reasons")],
+)
 def test_a_label_named_like_the_score_gives_way(manifest: ModelManifest, task: str, label: str) -> None:
     types = types_of(manifest, task, label=label)
     assert types.scores_of(answer_of(types, SCORES[task])["predictions"]) == SCORES[task]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "words"),
+    [
+        (-1, "greater than or equal to 0"), (11, "less than or equal to 10"), (True, "valid integer"),
+        ("3", "valid integer"), (2.5, "valid integer"), (None, "valid integer"), ([3], "valid integer"),
+    ],
+)  # fmt: skip
+def test_a_number_of_reasons_that_is_none_is_refused_by_name(types: WireTypes, reasons: Any, words: str) -> None:
+    problem = refusal_of(types, {"rows": [ROW], "reasons": reasons}).problems[0]
+    assert problem.field == "reasons"
+    assert words in problem.message
+
+
+def test_reasons_are_for_a_limited_number_of_rows(types: WireTypes) -> None:
+    for rows, reasons in ((MAX_ROWS_WITH_REASONS, 10), (MAX_ROWS_WITH_REASONS + 1, 0), (1, 1)):
+        check_request(types, json.dumps({"rows": [ROW] * rows, "reasons": reasons}).encode())
+    refusal = refusal_of(types, {"rows": [ROW] * (MAX_ROWS_WITH_REASONS + 1), "reasons": 1})
+    assert str(refusal) == "reasons: with reasons at most 100 rows at a time; send fewer, or send 0"
+    assert refused_fields(types, {"rows": [{}], "reasons": 3})[0].startswith("rows.0.")
+
+
+def test_a_model_without_reasons_says_so_and_takes_none(manifest: ModelManifest) -> None:
+    types = types_of(manifest, "binary", algorithm="random_forest", model_file="model.onnx")
+    check_request(types, json.dumps({"rows": [ROW], "reasons": 0}).encode())
+    refusal = refusal_of(types, {"rows": [ROW], "reasons": 3})
+    assert refusal.problems[0].field == "reasons"
+    assert "random_forest gives no reasons, only LightGBM models do" in refusal.problems[0].message
+    assert "reasons" not in types.response.model_json_schema(mode="serialization")["$defs"]["Prediction"]["properties"]
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_an_answer_has_reasons_only_where_they_were_asked_for(manifest: ModelManifest, task: str) -> None:
+    types = types_of(manifest, task)
+    scores = np.array(SCORES[task])
+    found = [
+        [
+            {"feature": "stops", "value": 3, "contribution": -0.5},
+            {"feature": "weight_kg", "value": float("nan"), "contribution": 0.1 + 0.2},
+        ]
+    ] * len(scores)
+    asked = types.answer(SERVING, scores, threshold=0.4, reasons=found).model_dump_json()
+    for prediction in json.loads(asked)["predictions"]:
+        assert prediction.pop("reasons") == [
+            {"feature": "stops", "value": 3, "contribution": -0.5},
+            {"feature": "weight_kg", "value": None, "contribution": 0.1 + 0.2},
+        ]
+    plain = answer_of(types, scores)
+    assert all("reasons" not in prediction for prediction in plain["predictions"])
+    assert types.scores_of(json.loads(asked)["predictions"]) == types.scores_of(plain["predictions"])
+
+
+def test_the_request_says_how_many_reasons_there_can_be(types: WireTypes) -> None:
+    shown = types.request.model_json_schema()
+    field = shown["properties"]["reasons"]
+    assert (field["type"], field["minimum"], field["maximum"], field["default"], field["example"]) == (
+        "integer", 0, 10, 0, 3,
+    )  # fmt: skip
+    assert shown["required"] == ["rows"]
 
 
 def test_a_clustering_needs_no_label(manifest: ModelManifest) -> None:

@@ -16,12 +16,14 @@ import polars as pl
 import psutil
 import pytest
 
+from assets.candidates.explain import reasons_of
 from assets.candidates.predictor import load_predictor
 from assets.errors import HeadraceError
 from assets.settings import Settings
 from bentos.build import bento_path, build_bento
 from bentos.schemas import json_row
 from bentos.smoke import Server, ask_bento, running
+from tests.words import words_of
 
 pytestmark = pytest.mark.journey
 
@@ -35,7 +37,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def tag(settings: Settings, model: Path, example: dict[str, Any]) -> str:
-    return build_bento(settings, model, example, product="parcels", as_of="2024-03")
+    return build_bento(settings, model, example, product="parcels", as_of="2024-03", words=words_of(model))
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,36 @@ def test_the_example_of_the_openapi_document_works(client: httpx.Client, row: di
     assert client.post("/predict", json=schema["example"]).status_code == 200
     assert document["info"]["title"] == "parcels"
     assert document["components"]["schemas"]["Row"]["properties"]["stops"]["type"] == "integer"
+
+
+def test_reasons_are_given_on_request_and_change_nothing_else(
+    client: httpx.Client, model: Path, parcels: pl.DataFrame
+) -> None:
+    """They are what the model gives offline, to the last bit; without them the answer is byte for byte as ever."""
+    predictor = load_predictor(model)
+    frame = parcels.head(40)
+    rows = [json_row(item, INPUTS) for item in frame.to_dicts()]
+    answer = client.post("/predict", json={"rows": rows, "reasons": 3}).json()
+    offline = reasons_of(predictor, frame, predictor.scores(frame), 3)
+    assert [item.pop("reasons") for item in answer["predictions"]] == offline
+    plain = client.post("/predict", json={"rows": rows})
+    assert plain.content == client.post("/predict", json={"rows": rows, "reasons": 0}).content
+    assert plain.json() == answer
+    every = client.post("/predict", json={"rows": rows[:1], "reasons": 10}).json()["predictions"][0]
+    base = predictor.contributions(frame.head(1))[0, -1]
+    odds = base + sum(item["contribution"] for item in every["reasons"])
+    assert 1 / (1 + np.exp(-(0.7 * odds + 0.2))) == pytest.approx(every["probability"], abs=1e-12)
+    schema = client.get("/docs.json").json()["components"]["schemas"]
+    assert set(schema["Reason"]["example"]) == {"feature", "value", "contribution"} == set(every["reasons"][0])
+
+
+@pytest.mark.parametrize(("reasons", "rows"), [(11, 1), ("3", 1), (1, 101)])
+def test_reasons_out_of_bounds_are_refused_by_name(
+    client: httpx.Client, row: dict[str, Any], reasons: Any, rows: int
+) -> None:
+    answer = client.post("/predict", json={"rows": [row] * rows, "reasons": reasons})
+    assert answer.status_code == 400
+    assert answer.json()["fields"][0]["field"] == "reasons"
 
 
 @pytest.mark.parametrize(
@@ -197,9 +229,9 @@ def test_a_partial_bento_is_built_again_and_a_whole_one_is_not(
     other = Settings(home=tmp_path)
     folder = bento_path(other, tag)
     shutil.copytree(bento_path(settings, tag) / "src/bentos", folder / "src/bentos")
-    assert build_bento(other, model, example, product="parcels", as_of="2024-03") == tag
+    assert build_bento(other, model, example, product="parcels", as_of="2024-03", words=words_of(model)) == tag
     built_at = (folder / "bento.yaml").stat().st_mtime_ns
-    assert build_bento(other, model, example, product="parcels", as_of="2024-03") == tag
+    assert build_bento(other, model, example, product="parcels", as_of="2024-03", words=words_of(model)) == tag
     assert (folder / "bento.yaml").stat().st_mtime_ns == built_at
     assert not (other.bentos / "staging/parcels").exists()
 

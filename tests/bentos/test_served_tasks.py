@@ -23,6 +23,7 @@ from bentos.build import build_bento
 from bentos.release import askable
 from bentos.schemas import json_row, wire_types
 from bentos.smoke import Server, ask_bento, running
+from tests.words import words_of
 
 pytestmark = pytest.mark.journey
 
@@ -134,7 +135,7 @@ def test_a_bento_of_every_task_boots_and_answers_as_offline(
     assert len(np.unique(offline.round(6), axis=0)) > 1
     settings = Settings(home=tmp_path)
     example = chosen.drop_nulls().row(0, named=True)
-    tag = build_bento(settings, model, example, product=spec.product, as_of="2024-03")
+    tag = build_bento(settings, model, example, product=spec.product, as_of="2024-03", words=words_of(model))
     rows = [json_row(row, spec.features.inputs) for row in chosen.to_dicts()]
     types = wire_types(predictor.manifest, {})
     with running(settings, tag, startup_timeout_s=60) as server:
@@ -159,3 +160,10 @@ def check_answers(server: Server, case: Case, row: dict[str, Any]) -> None:
     for change in ({"fragile": "yes"}, {"fragile": 1}, {"note": "x" * 5_001}):
         status, refusal = server.post({"rows": [{**row, **change}]})
         assert (status, refusal["fields"][0]["field"]) == (400, f"rows.0.{next(iter(change))}")
+    status, answer = server.post({"rows": [row], "reasons": 2})
+    if case.file == "model.txt":
+        # words, shares and flags of the depot count to what was sent
+        assert {item["feature"] for item in answer["predictions"][0]["reasons"]} <= {*row, "third_kg", "hour"}
+    else:
+        assert (status, answer["fields"][0]["field"]) == (400, "reasons")
+        assert "only LightGBM models do" in answer["fields"][0]["message"]

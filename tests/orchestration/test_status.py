@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from assets import ledger
+from assets import blessings, ledger
 from assets.home import Home
 from assets.live import flip_live
 from assets.raw.ingest import RefusedFileError, load_file
-from assets.records import Alert, Decision, EvaluationReport, LivePointer
+from assets.records import Alert, Decision, EvaluationReport, LivePointer, Provenance
 from assets.settings import Settings
 from assets.spec import ProductSpec
 from orchestration.status import is_loaded, product_history, product_status
@@ -94,6 +94,11 @@ def test_a_batch_is_loaded_when_it_has_become_features(busy: Home, toy: ProductS
     busy.lake("toy").transact(
         lambda con: con.execute("create or replace table lake.features.toy as select '2024-01' as batch_id")
     )
+    assert not is_loaded(busy, toy, "2024-01"), "without a word about its data it is validated first"
+    with busy.lake("toy").connect() as con:
+        batch = next(item for item in ledger.batches(con, "toy") if item.batch_id == "2024-01")
+    blessing = blessings.bless_data(toy, batch, [], champion_id="", snapshot=1, provenance=Provenance())
+    busy.lake("toy").transact(lambda con: blessings.write(con, blessing))
     assert is_loaded(busy, toy, "2024-01")
     assert not is_loaded(busy, toy, "2024-02")
 

@@ -36,7 +36,12 @@ def fit(rows: TrainingSet, params: dict[str, Any], seed: int, _threads: int, pro
     mixture = found[best][1]
     graph, value = ready.graph()
     densities = graph.log_densities(value, mixture.means_, mixture.covariances_, mixture.weights_)
-    history = {"clusters": best, "bic_by_clusters": {str(count): bic for count, (bic, _) in found.items()}}
+    history = {
+        "clusters": best,
+        "bic_by_clusters": {str(count): bic for count, (bic, _) in found.items()},
+        "iterations": int(mixture.n_iter_),
+        "max_iterations": int(mixture.max_iter),
+    }
     return Fitted("model.onnx", graph.bytes_of(graph.add("Softmax", densities, axis=1)), used, history)
 
 

@@ -12,10 +12,9 @@ DEFAULTS: dict[str, Any] = {"clusters": 0, "max_clusters": 8}
 def fit(rows: TrainingSet, params: dict[str, Any], seed: int, _threads: int, progress: Progress) -> Fitted:
     """Fit each number of clusters from 2 (or the one given) and keep the best; scores are minus the distances."""
     used = merged(DEFAULTS, params, name="kmeans")
-    ready, centres, silhouettes = fit_centres(
+    ready, centres, history = fit_centres(
         rows, clusters=used["clusters"], max_clusters=used["max_clusters"], seed=seed, progress=progress
     )
-    history = {"clusters": len(centres), "silhouette_by_clusters": silhouettes}
     return Fitted("model.onnx", nearness(ready, centres), used, history)
 
 

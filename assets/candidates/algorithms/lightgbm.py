@@ -13,7 +13,7 @@ from assets.tasks import CLASSIFICATION, NUMERIC
 DEFAULTS: dict[str, Any] = {
     "objective": "auto",  # regression and forecast: regression, regression_l1, huber, quantile, mape, poisson, ...
     "max_rounds": 500,
-    "early_stopping_rounds": 30,
+    "early_stopping_rounds": 30,  # 0: every round is used
     "learning_rate": 0.05,
     "num_leaves": 31,
     "min_data_in_leaf": 0,  # 0: by the number of rows
@@ -60,11 +60,7 @@ def fit(rows: TrainingSet, params: dict[str, Any], seed: int, threads: int, prog
         judged = {
             "valid_sets": [lgb.Dataset(rows.validation, rows.validation_labels, reference=training)],
             "valid_names": ["validation"],
-            "callbacks": [
-                lgb.early_stopping(used["early_stopping_rounds"], verbose=False),
-                lgb.record_evaluation(losses),
-                report,
-            ],
+            "callbacks": [*_early_stopping(used["early_stopping_rounds"]), lgb.record_evaluation(losses), report],
         }
     booster = lgb.train(
         {
@@ -86,11 +82,16 @@ def fit(rows: TrainingSet, params: dict[str, Any], seed: int, threads: int, prog
     rounds = booster.best_iteration if booster.best_iteration > 0 else booster.current_iteration()
     history = {
         "rounds": rounds,
+        "max_rounds": used["max_rounds"],
         "validation_metric": metric,
         "validation_loss": losses.get("validation", {}).get(metric, []),
         "importance": dict(zip(rows.columns, map(float, booster.feature_importance("gain")), strict=True)),
     }
     return Fitted("model.txt", booster.model_to_string(num_iteration=rounds).encode(), used, history)
+
+
+def _early_stopping(rounds: int) -> list[Any]:
+    return [lgb.early_stopping(rounds, verbose=False)] if rounds else []
 
 
 def _used(rows: TrainingSet, params: dict[str, Any]) -> dict[str, Any]:
@@ -137,7 +138,8 @@ ALGORITHM = Algorithm(
         "bagging_fraction": (0.5, 1.0),
         "lambda_l2": (0.01, 100.0),
     },
-    quick={"max_rounds": 10},
+    # without early stopping, as on shuffled labels it would stop at once and prove nothing
+    quick={"max_rounds": 10, "early_stopping_rounds": 0},
     supports_monotone=True,
     supports_weights=True,
 )

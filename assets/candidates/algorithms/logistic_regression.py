@@ -24,10 +24,11 @@ def fit(rows: TrainingSet, params: dict[str, Any], _seed: int, _threads: int, pr
     ready = fit_preprocessing(rows, scale=True)
     weights = ready.width * (len(rows.classes) if rows.task == "multiclass" else 1)
     newton = weights <= _NEWTON_WEIGHTS
+    most = used["max_iterations"] * (1 if newton else _STEPS_WITHOUT_NEWTON)
     model = LogisticRegression(
         C=1 / used["l2"] if used["l2"] else np.inf,
         solver="newton-cholesky" if newton else "lbfgs",
-        max_iter=used["max_iterations"] * (1 if newton else _STEPS_WITHOUT_NEWTON),
+        max_iter=most,
         tol=used["tolerance"],
     )
     progress(f"logistic_regression: {len(rows.train_labels):,} rows, {weights} weights")
@@ -40,7 +41,8 @@ def fit(rows: TrainingSet, params: dict[str, Any], _seed: int, _threads: int, pr
         found, intercept = np.vstack([np.zeros_like(found), found]), np.array([0.0, intercept[0]])
     graph, value = ready.graph()
     scores = graph.probabilities(graph.linear(value, found, intercept), rows.task)
-    return Fitted("model.onnx", graph.bytes_of(scores), used, {"iterations": int(np.max(model.n_iter_))})
+    history = {"iterations": int(np.max(model.n_iter_)), "max_iterations": most}
+    return Fitted("model.onnx", graph.bytes_of(scores), used, history)
 
 
 ALGORITHM = Algorithm(

@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import recall_score
 
 from assets.candidates import algorithms
-from assets.candidates.checks import improper_rows, refit_hashes
+from assets.candidates.gates import improper_rows, refit_hashes
 from assets.candidates.predictor import load_predictor
 from assets.candidates.registry import Algorithm, Fitted, algorithm, merged, names, names_for
 from assets.candidates.training import Trained, train

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,9 +12,12 @@ from assets.candidates.predictor import Predictor
 from assets.candidates.registry import algorithm
 from assets.candidates.training_set import TrainingSet
 from assets.errors import HeadraceError
-from assets.evaluation.judge import Verdict, baselines, is_baseline, judge, permuted, slice_metrics
+from assets.evaluation import judge as judging
+from assets.evaluation.definitions import leaderboard
+from assets.evaluation.groups import slice_metrics
+from assets.evaluation.judge import Verdict, baselines, is_baseline, permuted
 from assets.features.row import RowEncoder
-from assets.records import EvaluationReport, ModelManifest, SplitManifest
+from assets.records import EvaluationReport, ModelManifest, Provenance, SplitManifest
 from assets.spec import ProductSpec
 
 ROWS = 400
@@ -24,7 +28,7 @@ Evaluations = Callable[..., EvaluationReport]
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model whose scores are a column of the rows: the judge only ever asks for these two."""
+    """A model whose scores are a column of the rows; it looks at no feature, so noise in them changes nothing."""
 
     manifest: ModelManifest
     column: str | list[str]
@@ -32,6 +36,32 @@ class Scorer:
     def scores(self, frame: pl.DataFrame) -> np.ndarray:
         """The column, or of several classes the columns."""
         return frame[self.column].to_numpy()
+
+    @property
+    def encoder(self) -> "Scorer":
+        """Encodes rows."""
+        return self
+
+    def matrix(self, frame: pl.DataFrame) -> np.ndarray:
+        """Features, all 0, and behind them the scores."""
+        scores = self.scores(frame).reshape(frame.height, -1)
+        return np.hstack([np.zeros((frame.height, len(self.manifest.features.columns))), scores])
+
+    def scores_of_matrix(self, matrix: np.ndarray) -> np.ndarray:
+        """What is behind the features."""
+        scores = matrix[:, len(self.manifest.features.columns) :]
+        return scores[:, 0] if isinstance(self.column, str) else scores
+
+
+def judge(
+    spec: ProductSpec, split: SplitManifest, validation: pl.DataFrame, test: pl.DataFrame,
+    candidates: dict[str, Any], champion: Any, **unblessed: str,
+) -> Verdict:  # fmt: skip
+    """The verdict about small models whose training was blessed, unless a reason is given."""
+    return judging.judge(
+        spec, split, validation, test, candidates, champion, provenance=Provenance(asked_by="a test"),
+        megabytes=dict.fromkeys(candidates, 0.5), unblessed=unblessed,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +97,11 @@ def judged(frame: pl.DataFrame, split: SplitManifest, manifest_of: Manifests) ->
     """Judge models by the columns that are their scores; validation rows may be others than the test rows."""
 
     def decide(
-        spec: ProductSpec, columns: dict[str, str], *, validation: pl.DataFrame = frame, champion: Scorer | None = None
-    ) -> Verdict:
+        spec: ProductSpec, columns: dict[str, str], *, validation: pl.DataFrame = frame, champion: Scorer | None = None,
+        **unblessed: str,
+    ) -> Verdict:  # fmt: skip
         candidates = {name: Scorer(manifest_of(algorithm=name), column) for name, column in columns.items()}
-        return judge(spec, split, validation, frame, candidates, champion)
+        return judge(spec, split, validation, frame, candidates, champion, **unblessed)
 
     return decide
 
@@ -139,6 +170,46 @@ def test_a_champion_that_is_a_candidate_is_not_judged_twice(
     assert [report.role for report in verdict.reports] == ["candidate", "candidate"]
 
 
+def test_a_learner_that_training_did_not_bless_is_judged_but_never_the_best(
+    toy: ProductSpec, judged: Callable[..., Verdict]
+) -> None:
+    columns = {"baseline": "share", "lightgbm": "great", "logistic_regression": "good"}
+    verdict = judged(toy, columns, lightgbm="the training gates did not bless this model (finite: no)")
+    assert verdict.best.algorithm == "logistic_regression"
+    assert [(row["model"].rpartition("-")[0], row["role"]) for row in leaderboard(toy, verdict)] == [
+        ("lightgbm", "candidate, can't be the best: the training gates did not bless this model (finite: no)"),
+        ("logistic-regression", "best"),
+        ("baseline", "baseline"),
+    ]
+
+
+def test_without_any_blessed_learner_the_reason_of_each_is_told(
+    toy: ProductSpec, judged: Callable[..., Verdict]
+) -> None:
+    columns = {"baseline": "share", "lightgbm": "great", "logistic_regression": "good"}
+    reasons = {"lightgbm": "not deterministic", "logistic_regression": "no training blessing"}
+    with pytest.raises(HeadraceError, match="no candidate is blessed by its training") as caught:
+        judged(toy, columns, **reasons)
+    assert caught.value.found == "lightgbm: not deterministic; logistic_regression: no training blessing"
+    assert "headrace run toy --as-of 2024-03" in caught.value.fix
+
+
+def test_best_and_champion_are_compared_on_the_same_rows_with_an_interval(
+    toy: ProductSpec, judged: Callable[..., Verdict], manifest_of: Manifests
+) -> None:
+    columns = {"baseline": "share", "lightgbm": "great"}
+    champion = Scorer(manifest_of(seed=2), "weak")
+    verdict = judged(toy, columns, champion=champion)
+    found = verdict.comparison
+    assert found is not None
+    assert (found.challenger_id, found.champion_id) == (verdict.best.model_id, champion.manifest.model_id)
+    assert found.rows == ROWS
+    assert 0 < found.low < found.improvement < found.high
+    low, high = verdict.best.intervals["roc_auc"]
+    assert low < verdict.best.test["roc_auc"] < high
+    assert judged(toy, columns, champion=Scorer(manifest_of(), "great")).comparison is None
+
+
 # --- the gates ------------------------------------------------------------------------------------------------------
 
 
@@ -150,20 +221,22 @@ def test_a_good_model_is_blessed_about_exactly_this_model_data_and_spec(
     assert set(gates(verdict).values()) == {"PASSED"}
     assert (blessing.kind, blessing.verdict, blessing.reasons) == ("quality", "BLESSED", ())
     assert (blessing.model_id, blessing.as_of) == (verdict.best.model_id, split.as_of)
-    assert (blessing.split_id, blessing.test_row_set_hash) == (split.split_id, split.parts["test"].row_set_hash)
+    assert (blessing.split_id, blessing.row_set_hash) == (split.split_id, split.parts["test"].row_set_hash)
     assert (blessing.feature_set_id, blessing.spec_hash) == (split.feature_set_id, toy.spec_hash)
+    assert (blessing.data_snapshot, blessing.provenance.asked_by) == (split.data_snapshot, "a test")
 
 
 def test_a_model_of_one_class_cannot_pass_however_well_it_ranks(spec_of: Specs, judged: Callable[..., Verdict]) -> None:
     """Its ROC AUC is near 1, and it calls nothing positive; even a spec that allows any share doesn't allow none."""
-    spec = spec_of({"gates.positive_share": [0, 1], "gates.max_calibration_error": 1})
+    spec = spec_of({
+        "gates.positive_share": [0, 1], "gates.max_calibration_error": 1, "gates.max_prediction_bias": 1
+    })  # fmt: skip
     verdict = judged(spec, {"baseline": "share", "lightgbm": "timid"})
     assert verdict.best.test["roc_auc"] > 0.95
-    assert gates(verdict) == {
-        "beats_baseline": "PASSED", "predicts_both_classes": "FAILED", "worst_slice": "PASSED", "calibration": "PASSED",
-    }  # fmt: skip
+    assert [name for name, said in gates(verdict).items() if said == "FAILED"] == ["predicts_both_classes"]
     assert verdict.blessing.verdict == "NOT_BLESSED"
-    assert verdict.blessing.reasons == ("predicts_both_classes: observed 0, threshold 0 to 1",)
+    (reason,) = verdict.blessing.reasons
+    assert reason.startswith("predicts_both_classes: no row is predicted positive; 0.0% to 100.0% may be, never none")
 
 
 def test_a_model_that_does_not_beat_the_baseline_cannot_pass(spec_of: Specs, judged: Callable[..., Verdict]) -> None:
@@ -172,8 +245,8 @@ def test_a_model_that_does_not_beat_the_baseline_cannot_pass(spec_of: Specs, jud
     assert gates(verdict)["beats_baseline"] == "FAILED"
     assert verdict.blessing.verdict == "NOT_BLESSED"
     (reason,) = verdict.blessing.reasons
-    assert reason.startswith("beats_baseline: observed 0.")
-    assert reason.endswith("threshold 0.4")
+    assert reason.startswith("beats_baseline: roc_auc 0.")
+    assert reason.endswith("better than the 0.5000 of baseline, 0.4 or more is required")
 
 
 def test_a_miscalibrated_model_cannot_pass(toy: ProductSpec, judged: Callable[..., Verdict]) -> None:
@@ -198,7 +271,7 @@ def test_a_bad_slice_cannot_hide_behind_good_ones(
     assert verdict.best.test["roc_auc"] > 0.7
     gate = next(gate for gate in verdict.blessing.gates if gate.name == "worst_slice")
     assert gate.verdict == "FAILED"
-    assert gate.detail == "roc_auc of kind=coats"
+    assert gate.detail.endswith(" is below the 0.6 required (roc_auc of kind=coats)")
     assert gate.observed == verdict.best.slices["kind"]["coats"] < 0.2
 
 
@@ -272,7 +345,10 @@ def test_a_forecast_must_beat_the_best_of_its_baselines(
     verdict = judge(spec, split, years, years, forecasts(manifest_of, "model"), None)
     assert (verdict.best.algorithm, verdict.baseline.algorithm) == ("lightgbm", "seasonal_naive")
     assert verdict.best.test["mape"] < verdict.baseline.test["mape"]
-    assert gates(verdict) == {"beats_baseline": "PASSED", "not_constant": "PASSED", "worst_slice": "PASSED"}
+    assert list(gates(verdict)) == [
+        "beats_baseline", "not_constant", "prediction_bias", "worst_slice", "stability", "model_size"
+    ]  # fmt: skip
+    assert set(gates(verdict).values()) == {"PASSED"}
     beaten_mean_only = judge(spec, split, years, years, forecasts(manifest_of, "worse"), None)
     assert beaten_mean_only.best.test["mape"] < beaten_mean_only.reports[0].test["mape"]
     assert gates(beaten_mean_only)["beats_baseline"] == "FAILED"
@@ -297,7 +373,8 @@ def test_where_less_is_better_the_best_has_the_least_and_a_slice_has_a_ceiling(
     verdict = judge(spec, split, bad, bad, candidates, None)
     assert verdict.best.algorithm == "random_forest"
     (gate,) = [gate for gate in verdict.blessing.gates if gate.name == "worst_slice"]
-    assert (gate.verdict, gate.detail) == ("FAILED", "mape of kind=coats")
+    assert gate.verdict == "FAILED"
+    assert gate.detail.endswith(" is above the 4 allowed (mape of kind=coats)")
     assert gate.observed == max(verdict.best.slices["kind"].values())
 
 
@@ -339,7 +416,10 @@ def test_several_classes_are_judged_each_by_itself_and_a_new_one_is_always_wrong
         for name, kind in (("baseline", "prior"), ("lightgbm", "good"))
     }
     verdict = judge(spec, split, beers, beers, candidates, None)
-    assert gates(verdict).keys() == {"beats_baseline", "predicts_several_classes", "worst_slice", "calibration"}
+    assert list(gates(verdict)) == [
+        "beats_baseline", "predicts_several_classes", "calibration", "prediction_bias", "worst_slice", "stability",
+        "model_size",
+    ]  # fmt: skip
     assert verdict.blessing.verdict == "BLESSED"
     assert list(verdict.best.classes) == [*CLASSES, "(not in training)"]
     assert verdict.best.classes["(not in training)"] == {"precision": 0, "recall": 0, "f1": 0, "rows": 10}
@@ -367,6 +447,8 @@ def test_a_champion_that_knows_other_classes_is_judged_by_its_own(
     verdict = judge(spec, split, rows, rows, candidates, champion)
     assert verdict.reports[-1].role == "champion"
     assert verdict.reports[-1].test["accuracy"] == 1
+    assert verdict.comparison is not None
+    assert verdict.comparison.champion == verdict.reports[-1].test["f1_macro"] == 1
 
 
 def clustered(spec: ProductSpec, rows: TrainingSet, frame: pl.DataFrame, split: SplitManifest,
@@ -404,7 +486,9 @@ def test_a_clustering_must_find_more_than_in_shuffled_columns(
     assert (verdict.best.algorithm, verdict.best.test["clusters"]) == ("kmeans", 2)
     assert verdict.best.test["smallest_cluster_share"] == pytest.approx(1 / 3)
     assert verdict.best.test["silhouette"] > verdict.baseline.test["silhouette"] + 0.1
-    assert gates(verdict) == {"beats_baseline": "PASSED", "no_tiny_cluster": "PASSED"}
+    assert list(gates(verdict)) == ["beats_baseline", "no_tiny_cluster", "stability", "model_size"]
+    assert set(gates(verdict).values()) == {"PASSED"}
+    assert (verdict.comparison, verdict.best.intervals) == (None, {})
 
 
 def test_shuffled_columns_keep_their_values_and_lose_what_they_have_in_common() -> None:

@@ -10,18 +10,21 @@ import numpy as np
 import polars as pl
 import pytest
 
-from assets import ledger
+from assets import blessings, ledger
 from assets.candidates.registry import algorithm
 from assets.candidates.training import train
 from assets.candidates.training_set import load_training_set
+from assets.errors import HeadraceError
 from assets.evaluation.definitions import evaluate
+from assets.evaluation.gates import gates_of
 from assets.evaluation.judge import Verdict
 from assets.features.read import batch_inputs
 from assets.home import Home
+from assets.lake import Lake
 from assets.live import flip_live
 from assets.monitoring.watch import watch_drift, watch_performance
 from assets.predictions.definitions import score_batch
-from assets.records import LivePointer, SplitManifest, Training
+from assets.records import Comparison, Gate, LivePointer, Provenance, SplitManifest, Training
 from assets.spec import ProductSpec
 from assets.splits.service import make_split
 from orchestration.cli.summary import print_summary
@@ -113,8 +116,19 @@ def run(home: Home, spec: ProductSpec, as_of: str) -> tuple[Verdict, dict[str, A
         )  # fmt: skip
         ledger.append_to_lake(lake, "models", [(manifest.model_id, as_of, manifest)])
         ledger.append_to_lake(lake, "trainings", [(manifest.model_id, as_of, training)])
-    verdict, metadata = evaluate(home, spec, split)
+        bless_training(lake, spec, split, manifest.model_id)
+    verdict, metadata, plots = evaluate(home, spec, split, Provenance(asked_by="a test"))
+    # the only slices of the several classes have one class each, so there is nothing to draw of them
+    assert {*gates_of(spec), "worst_slice"} - set(plots) <= {"model_size", "worst_slice"}
     return verdict, metadata, split
+
+
+def bless_training(lake: Lake, spec: ProductSpec, split: SplitManifest, model_id: str, *, passed: bool = True) -> None:
+    """Training's word about a model."""
+    verdict = "PASSED" if passed else "FAILED"
+    gate = Gate.model_validate({"name": "finite", "verdict": verdict, "observed": "yes", "threshold": "yes"})
+    blessing = blessings.bless_model("training", spec, split, model_id, [gate], provenance=Provenance())
+    lake.transact(lambda con: blessings.write(con, blessing))
 
 
 def go_live(home: Home, verdict: Verdict, as_of: str) -> None:
@@ -138,6 +152,12 @@ def test_a_task_is_judged_scored_watched_and_told(
     assert (verdict.blessing.verdict, verdict.blessing.reasons) == ("BLESSED", ())
     assert verdict.best.algorithm == LEARNERS[task]
     assert {"leaderboard", "backtest", "backtest_plot", f"test_{primary}"} <= set(metadata)
+    shown = metadata["gates"].records
+    assert [row.data["gate"] for row in shown] == [gate.name for gate in verdict.blessing.gates]
+    assert all(row.data["in words"] and row.data["verdict"] == "PASSED" for row in shown)
+    assert ("intervals" in metadata) == (task != "clustering")
+    assert "compared" not in metadata
+    assert verdict.blessing.provenance.asked_by == "a test"
     assert metadata["champion"] == "no champion"
     page = home.settings.reports / "toy" / "2024-02" / f"{PAGES[task]}.html"
     assert "could not draw" not in page.read_text()
@@ -153,8 +173,13 @@ def test_a_task_is_judged_scored_watched_and_told(
         verdict.best.test[primary], abs=3 if task == "forecast" else 0.1
     )
 
-    later, metadata, _ = run(home, spec, "2024-03")
+    later, metadata, split = run(home, spec, "2024-03")
     assert later.reports[-1].role == "champion"
+    with home.lake("toy").connect() as con:
+        written = [item for _, item in ledger.records(con, "comparisons", Comparison)]
+    assert written == [later.comparison]
+    assert f"the champion {verdict.best.model_id} (" in metadata["compared"]
+    assert " rows: improvement " in metadata["compared"]
     assert metadata["champion"] == verdict.best.model_id
     assert [row.data["as_of"] for row in metadata["backtest"].records] == ["2024-02", "2024-03"]
     assert metadata["backtest"].records[1].data[f"champion_{primary}"] == pytest.approx(
@@ -168,3 +193,11 @@ def test_a_task_is_judged_scored_watched_and_told(
     told = capsys.readouterr().out
     assert primary in told
     assert "2024-03" in told
+
+    # training takes its word back: nothing is judged, and the reason is told
+    bless_training(home.lake("toy"), spec, split, later.best.model_id, passed=False)
+    with pytest.raises(HeadraceError, match="no candidate is blessed by its training") as caught:
+        evaluate(home, spec, split, Provenance())
+    assert caught.value.found == (
+        f"{LEARNERS[task]}: the training gates did not bless this model (finite: observed yes, threshold yes)"
+    )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets import blessings, ledger
 from assets.errors import HeadraceError
 from assets.features.read import batch_inputs, batch_labels, columns_of, read_part
+from assets.home import Home
 from assets.lake import Lake
-from assets.records import SplitManifest
+from assets.records import Batch, Gate, Provenance, SplitManifest
+from assets.settings import Settings
 from assets.spec import ProductSpec
-from assets.splits.service import make_split, overlapping_rows
+from assets.splits import service
+from assets.splits.service import held_back, make_split, overlapping_rows, training_batches
 
 START = datetime.fromisoformat("2024-01-01")
 DAY = 24 * 60
+WORDS = count()
 Specs = Callable[..., ProductSpec]
 
 
@@ -44,6 +50,12 @@ class Order:
     def returned_at(self) -> datetime:
         """When the outcome happened."""
         return self.ordered_at + timedelta(minutes=self.known_after)
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake of our own: tables and held batches of other tests would be in the splits."""
+    return Home(Settings(home=tmp_path_factory.mktemp("splits") / "home")).lake("toy")
 
 
 def written(lake: Lake, orders: list[Order]) -> None:
@@ -422,3 +434,66 @@ def test_an_unknown_group_is_refused_in_words(lake: Lake, toy: ProductSpec) -> N
     wrong = toy.split.model_copy(update={"strategy": "group", "group": "nobody"})
     with lake.connect() as con, pytest.raises(HeadraceError, match="no such column to group by"):
         make_split(con, toy, "b2", "features-1", split=wrong)
+
+
+# --- batches that data validation holds back ------------------------------------------------------------------------
+
+
+def word_of(lake: Lake, spec: ProductSpec, verdicts: dict[str, str]) -> None:
+    """Write a data blessing of each batch; the newest counts."""
+    batches = [
+        Batch(
+            source=spec.product, batch_id=name, file_name=f"{name}.csv", sha256=f"{name}-{next(WORDS)}", size_bytes=1,
+            status="LOADED", loaded_at=ledger.now(),
+        )
+        for name in verdicts
+    ]  # fmt: skip
+
+    def work(con: Any) -> None:
+        for batch, verdict in zip(batches, verdicts.values(), strict=True):
+            gate = Gate.model_validate({"name": "anomalies", "verdict": verdict, "observed": "", "threshold": ""})
+            word = blessings.bless_data(spec, batch, [gate], champion_id="", snapshot=0, provenance=Provenance())
+            blessings.write(con, word)
+
+    lake.transact(work)
+
+
+@settings(max_examples=4)
+@given(held=st.sets(st.sampled_from(["h1", "h2", "h3"]), max_size=3), strategy=st.sampled_from(["temporal", "random"]))
+def test_rows_of_held_batches_are_in_no_part_and_all_others_are(
+    lake: Lake, spec_of: Specs, held: set[str], strategy: str
+) -> None:
+    """Row by row; and once they are accepted, the old split still has the rows it had, and a new one has them all."""
+    spec = spec_of({"split.strategy": strategy})
+    orders = months("h1", "h2", "h3", "h4")
+    written(lake, orders)
+    word_of(lake, spec, {name: "FAILED" if name in held else "PASSED" for name in ("h1", "h2", "h3", "h4")})
+    if held == {"h1", "h2", "h3"} and strategy == "temporal":
+        assert training_batches(split(lake, spec, "h4"), ["h1", "h4"]) == ["h4"]
+    manifest = split(lake, spec, "h4")
+    assert held_back(manifest) == sorted(held)
+    assert manifest.options.get("held_batches", "") == ",".join(sorted(held))
+    assert ("held_batches" in manifest.options) == bool(held)
+    ids = part_ids(lake, spec, manifest)
+    seen = [order_id for part in ids.values() for order_id in part]
+    assert sorted(seen) == sorted(order.order_id for order in orders if order.batch not in held)
+    assert sum(part.rows + part.unlabelled for part in manifest.parts.values()) == len(seen)
+
+    word_of(lake, spec, dict.fromkeys(["h1", "h2", "h3", "h4"], "PASSED"))
+    vars(service)["_ASSIGNED"].clear()  # as another process would read it
+    assert part_ids(lake, spec, manifest) == ids
+    after = split(lake, spec, "h4")
+    assert (after.split_id == manifest.split_id) == (not held)
+    assert sum(len(part) for part in part_ids(lake, spec, after).values()) == len(orders)
+
+
+def test_a_batch_that_is_held_later_stays_in_the_splits_that_it_was_in(lake: Lake, toy: ProductSpec) -> None:
+    written(lake, months("k1", "k2", "k3"))
+    manifest = split(lake, toy, "k3")
+    ids = part_ids(lake, toy, manifest)
+    word_of(lake, toy, {"k2": "FAILED"})
+    vars(service)["_ASSIGNED"].clear()  # as another process would read it
+    assert part_ids(lake, toy, manifest) == ids
+    assert split(lake, toy, "k3").split_id != manifest.split_id
+    assert training_batches(manifest, ["k1", "k2", "k3", "k4"]) == ["k1", "k2"]
+    assert training_batches(split(lake, toy, "k3"), ["k1", "k2", "k3", "k4"]) == ["k1"]

@@ -1,0 +1,76 @@
+"""What features must not know, asked where models begin: nothing of the future, and not the outcome.
+
+A blocking check stops its own run and nothing else, so the split asks again. It asks the rows themselves, not a
+verdict of before: whoever mends the SQL or the spec goes on at once, and nothing is held that isn't wrong any more.
+"""
+
+import polars as pl
+
+from assets.errors import HeadraceError
+from assets.features.leaks import Leaks, judge_leaks
+from assets.features.read import batch_inputs, batch_labels, key_columns
+from assets.lake import Lake
+from assets.naming import FEATURES, quoted, table
+from assets.records import Gate
+from assets.spec import ProductSpec
+
+# spec, rows and labels -> verdict: checks and split of a run ask about the same rows, and a model of them costs seconds
+_JUDGED: dict[tuple[str, int, int], tuple[Gate, Leaks | None]] = {}
+_REMEMBERED = 4
+
+
+def require_features(lake: Lake, spec: ProductSpec, batch_id: str, *, where: str) -> None:
+    """Refuse a batch whose features know the future or the outcome.
+
+    Raises:
+        HeadraceError: they do; says which, and what to do.
+    """
+    late = rows_from_the_future(lake, spec, [batch_id])
+    if late:
+        raise HeadraceError(
+            f"refused: rows of batch {batch_id} know more than was known when they are asked (point_in_time)",
+            product=spec.product, where=where, expected="0 rows", found=f"{late:,} rows",
+            fix="correct known_at, or the joins behind it, in the SQL of the feature table",
+        )  # fmt: skip
+    inputs = batch_inputs(lake, spec, batch_id)
+    gate, _ = leak_gate(spec, inputs, labels_of(lake, spec, batch_id, inputs))
+    if gate.verdict == "FAILED":
+        raise HeadraceError(
+            f"refused: features of batch {batch_id} know the outcome (leak)",
+            product=spec.product, where=where, expected=f"at most {gate.threshold}", found=str(gate.observed),
+            fix=gate.detail,
+        )  # fmt: skip
+
+
+def leak_gate(spec: ProductSpec, inputs: pl.DataFrame, labels: pl.Series | None) -> tuple[Gate, Leaks | None]:
+    """`judge_leaks`, once per process for the same rows, labels and spec."""
+    rows = inputs if labels is None else inputs.with_columns(labels.alias("headrace_label"))
+    key = (spec.spec_hash, inputs.height, int(rows.hash_rows().sum()) if inputs.height else 0)
+    if key not in _JUDGED:
+        _JUDGED[key] = judge_leaks(spec, inputs, labels)
+        while len(_JUDGED) > _REMEMBERED:
+            _JUDGED.pop(next(iter(_JUDGED)))
+    return _JUDGED[key]
+
+
+def rows_from_the_future(lake: Lake, spec: ProductSpec, batches: list[str]) -> int:
+    """Rows of these batches with `known_at` after their prediction is asked for; none where rows have no time."""
+    if spec.time is None:
+        return 0
+    asked_at = spec.time.asked_at or spec.time.event
+    with lake.connect() as con:
+        found = con.execute(
+            f"select count(*) from {table(FEATURES, spec.product)} "
+            f"where batch_id in (select unnest(?)) and {quoted(spec.time.known_at)} > {quoted(asked_at)}",
+            [batches],
+        ).fetchone()
+    return int(found[0]) if found else 0
+
+
+def labels_of(lake: Lake, spec: ProductSpec, batch_id: str, inputs: pl.DataFrame) -> pl.Series | None:
+    """The labels of a batch's rows in their order, null where there is none; None for a clustering."""
+    if spec.label is None:
+        return None
+    keys = key_columns(spec)
+    labels = batch_labels(lake, spec, batch_id).select(*keys, "label")
+    return inputs.select(keys).join(labels, on=keys, how="left", maintain_order="left", nulls_equal=True)["label"]
