@@ -19,6 +19,16 @@ from assets.spec import ProductSpec
 
 HomeParam = dg.ResourceParam[Home]
 
+_GATES = {
+    "raw": "Data",
+    "cleaned": "Data",
+    "features": "Data",
+    "split": "Training",
+    "candidates": "Training",
+    "evaluation": "Quality",
+    "bento": "Infrastructure",
+}
+
 
 def partitions_of(spec: ProductSpec) -> dg.DynamicPartitionsDefinition:
     """A product's partitions: one per batch, added as batches land."""
@@ -69,8 +79,11 @@ def stage_asset(
 def check_spec(
     spec: ProductSpec, name: str, description: str, stage: str, *parts: str, blocking: bool
 ) -> dg.AssetCheckSpec:
-    """One check of a stage."""
-    return dg.AssetCheckSpec(name=name, asset=key_of(spec, stage, *parts), description=description, blocking=blocking)
+    """One check of a stage; its description begins with the gate that it belongs to."""
+    gate = f"{_GATES[stage]} gate: " if stage in _GATES else ""
+    return dg.AssetCheckSpec(
+        name=name, asset=key_of(spec, stage, *parts), description=f"{gate}{description}", blocking=blocking
+    )
 
 
 def check_result(

@@ -47,6 +47,7 @@ def rollback(home: Home, spec: ProductSpec, to: str = "", *, reason: str, asked_
         champion_id=live.model_id,
         split_id="",
         reason=reason.strip() or f"back to {target.model_id} from {live.model_id}",
+        rule="a person's word; the bento of then is served, nothing is built",
         asked_by=asked_by,
         at=ledger.now(),
     )
@@ -82,6 +83,7 @@ def block(home: Home, spec: ProductSpec, model_id: str, *, reason: str, asked_by
         champion_id=live.model_id if live else None,
         split_id=manifest.split_id if manifest else "",
         reason=word.reason,
+        rule="a person's word stands above the gates",
         asked_by=asked_by,
         at=word.at,
     )

@@ -93,7 +93,8 @@ def is_complete(home: Home, spec: ProductSpec, batch_id: str) -> bool:
     feature_set_id = current_feature_set_id(lake, spec)
     live = read_live(home.settings.home, spec.product)
     with lake.connect() as con:
-        decisions = [item for _, item in ledger.decisions(con) if item.as_of == batch_id]
+        everything = [item for _, item in ledger.decisions(con)]
+        decisions = [item for item in everything if item.as_of == batch_id]
         judged = [item for item in ledger.all_blessings(con) if item.as_of == batch_id and item.kind == "quality"]
         scored = has_table(con, PREDICTIONS, spec.product) and _has_batch(con, PREDICTIONS, spec.product, batch_id)
         watched = {item.batch_id for item in performance_reports(con)}
@@ -103,7 +104,7 @@ def is_complete(home: Home, spec: ProductSpec, batch_id: str) -> bool:
         return False
     if (judged[-1].spec_hash, judged[-1].feature_set_id) != (spec.spec_hash, feature_set_id):
         return False
-    return _is_settled(decisions, live)
+    return _is_settled(decisions, live, set(withdrawn(everything)))
 
 
 def is_loaded(home: Home, spec: ProductSpec, batch_id: str) -> bool:
@@ -117,12 +118,15 @@ def is_loaded(home: Home, spec: ProductSpec, batch_id: str) -> bool:
         return has_table(con, FEATURES, spec.product) and _has_batch(con, FEATURES, spec.product, batch_id)
 
 
-def _is_settled(decisions: list[Decision], live: LivePointer | None) -> bool:
-    """Whether nothing is left to do: the newest word of the gates is no promotion, or its model did go live."""
+def _is_settled(decisions: list[Decision], live: LivePointer | None, taken_away: set[str]) -> bool:
+    """Whether nothing is left to do: the newest word of the gates is no promotion, or its model did go live.
+
+    A promotion that a person has undone since is none.
+    """
     newest = [item for item in decisions if item.verdict not in ("LIVE", "ROLLED_BACK", "BLOCKED_BY_PERSON")][-1:]
     if not newest or not newest[0].is_promotion:
         return bool(newest)
-    return newest[0].model_id in withdrawn(decisions) or (
+    return newest[0].model_id in taken_away or (
         any(item.verdict == "LIVE" and item.model_id == newest[0].model_id for item in decisions) and live is not None
     )
 

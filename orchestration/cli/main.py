@@ -258,7 +258,7 @@ def status(
 def history(product: Product, as_json: Json = False) -> None:
     """Which model was live when and why, and every decision."""
     from assets.home import Home
-    from orchestration.cli.summary import print_decisions
+    from orchestration.cli.summary import print_decisions, print_periods
     from orchestration.status import live_periods, product_history
 
     settings = Settings()
@@ -268,10 +268,8 @@ def history(product: Product, as_json: Json = False) -> None:
     if as_json:
         _print_json({"live": periods, "decisions": rows})
         return
-    heads = ("from", "until", "model", "why", "by")
-    table(f"What was live of {product}, times in UTC", heads, [tuple(item[name] for name in heads) for item in periods])
-    shown = [(f"{row['at'][:16].replace('T', ' ')}  {row['as_of']}", row) for row in rows]
-    print_decisions("Decisions", shown)
+    print_periods(f"What was live of {product}, times in UTC", periods)
+    print_decisions("Decisions", [(f"{row['at'][:16].replace('T', ' ')}  {row['as_of']}", row) for row in rows])
 
 
 @app.command()

@@ -91,6 +91,17 @@ def _print_decisions(status: dict[str, Any]) -> None:
         print_decisions("Decisions", [(item["as_of"], item) for item in status["decisions"]])
 
 
+def print_periods(title: str, periods: Sequence[dict[str, Any]]) -> None:
+    """What was live from when until when, why and at whose word below it."""
+    out.print(f"[bold]{escape(title)}[/]" + ("" if periods else " nothing yet"))
+    for item in periods:
+        span = " to ".join(item[name][:19].replace("T", " ") for name in ("from", "until"))
+        out.print(f"{escape(span)}  {item['model']} as of {escape(item['as_of'])}", soft_wrap=True)
+        by = f" (by {item['by']})" if item["by"] else ""
+        out.print(f"    [dim]{escape(item['why'] + by)}[/]")
+    out.print()
+
+
 def print_decisions(title: str, rows: Sequence[tuple[str, dict[str, Any]]]) -> None:
     """Each decision on a line with its interval; below it its reason, the rule unless it is the last one's, and who."""
     out.print(f"[bold]{escape(title)}[/]")

@@ -12,8 +12,9 @@ from assets.errors import HeadraceError
 from assets.features.row import RowEncoder
 from assets.records import FeatureSchema
 from assets.spec import ProductSpec
-from bentos.release import askable
+from bentos.release import askable, gates
 from bentos.schemas import check_request, json_row, wire_types
+from bentos.smoke import SmokeReport
 
 ENCODER = RowEncoder(
     FeatureSchema(
@@ -61,3 +62,24 @@ def test_without_a_row_that_can_be_sent_it_says_what_to_do(toy: ProductSpec, kin
     with pytest.raises(HeadraceError, match="no row of the newest batch") as caught:
         askable(ENCODER, table(kind=kind), toy, as_of="2024-03")
     assert "required: false" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("change", "failed"),
+    [
+        ({}, ""),
+        ({"latency_p99_ms": 100.1}, "latency"),
+        ({"mismatches": 1}, "parity"),
+        ({"bad_request_status": 200}, "boots"),
+        ({"bad_request_status": 500}, "boots"),
+    ],
+    ids=["healthy", "slow", "another answer than offline", "takes anything", "falls over"],
+)
+def test_a_bento_fails_for_exactly_its_cause(toy: ProductSpec, change: dict[str, Any], failed: str) -> None:
+    report = SmokeReport(
+        tag="toy:x", model_id="x", rows=200, mismatches=0, max_abs_difference=0.0, latency_p50_ms=7.0,
+        latency_p99_ms=20.0, startup_seconds=4.0, bad_request_status=400,
+    )  # fmt: skip
+    found = gates(toy, report.model_copy(update=change))
+    assert [gate.name for gate in found if gate.verdict == "FAILED"] == ([failed] if failed else [])
+    assert all(gate.detail for gate in found)
