@@ -83,17 +83,25 @@ def bless_model(
 
 
 def write(con: duckdb.DuckDBPyConnection, blessing: Blessing) -> None:
-    """Append a blessing once."""
-    ledger.append_once(con, "blessings", blessing.blessing_id, blessing.as_of, blessing)
+    """Append a blessing once; of data the newest word counts, so a return to an older one is written again."""
+    record_id = blessing.blessing_id
+    if blessing.kind == "data":
+        about = _about(ledger.all_blessings(con), "data", as_of=blessing.as_of)
+        if about and about[-1].blessing_id == record_id:
+            return
+        if any(item.blessing_id == record_id for item in about):
+            record_id = f"{record_id}@{ledger.now().isoformat()}"
+    ledger.append_once(con, "blessings", record_id, blessing.as_of, blessing)
 
 
 def data_blessing(con: duckdb.DuckDBPyConnection, spec: ProductSpec, batch_id: str) -> Blessing | None:
-    """The newest data blessing of a batch that is about the file that is loaded and today's rules, or None."""
+    """The newest data blessing of a batch if it is about the file that is loaded and today's rules, else None."""
     loaded = [item for item in ledger.batches(con, spec.product) if item.batch_id == batch_id]
     hashes = {item.sha256 for item in loaded if item.status == "LOADED"}
     about = _about(ledger.all_blessings(con), "data", as_of=batch_id)
-    fresh = [item for item in about if item.rules_hash == spec.data_rules_hash and item.row_set_hash in hashes]
-    return fresh[-1] if fresh else None
+    newest = about[-1] if about else None
+    is_fresh = newest and newest.rules_hash == spec.data_rules_hash and newest.row_set_hash in hashes
+    return newest if is_fresh else None
 
 
 def held_batches(con: duckdb.DuckDBPyConnection) -> dict[str, str]:

@@ -62,6 +62,20 @@ def append_once(con: duckdb.DuckDBPyConnection, name: str, record_id: str, batch
     return True
 
 
+def append_newest(con: duckdb.DuckDBPyConnection, name: str, record_id: str, batch_id: str, record: Record) -> bool:
+    """Append a record unless it is the newest of its batch; a return to an older one is a row of its own."""
+    newest = con.execute(
+        f"select record_id from {record_table(name)} where batch_id = ? "
+        "order by recorded_at desc, record_id desc limit 1",
+        [batch_id],
+    ).fetchone()
+    if newest and str(newest[0]).partition("@")[0] == record_id:
+        return False
+    return append_once(con, name, record_id, batch_id, record) or append_once(
+        con, name, f"{record_id}@{now().isoformat()}", batch_id, record
+    )
+
+
 def records(
     con: duckdb.DuckDBPyConnection, name: str, kind: type[R], *, batch_id: str | None = None
 ) -> list[tuple[datetime, R]]:
@@ -113,9 +127,15 @@ def split_by_id(con: duckdb.DuckDBPyConnection, split_id: str) -> SplitManifest:
     return found
 
 
-def models_of(con: duckdb.DuckDBPyConnection, split_id: str) -> dict[str, ModelManifest]:
-    """The newest model of each algorithm that was trained on a split."""
-    found = [model for _, model in records(con, "models", ModelManifest) if model.split_id == split_id]
+def models_of(
+    con: duckdb.DuckDBPyConnection, split_id: str, *, spec_hash: str | None = None
+) -> dict[str, ModelManifest]:
+    """The newest model of each algorithm that was trained on a split, under a spec if one is named."""
+    found = [
+        model
+        for _, model in records(con, "models", ModelManifest)
+        if model.split_id == split_id and spec_hash in (None, model.spec_hash)
+    ]
     return {model.algorithm: model for model in found}
 
 

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from assets.errors import HeadraceError
 from assets.lake import write_file_atomically
 from assets.records import LivePointer
 
@@ -12,11 +15,25 @@ def pointer_path(home: Path, product: str) -> Path:
 
 
 def read_live(home: Path, product: str) -> LivePointer | None:
-    """What is live, or None before the first promotion."""
+    """What is live, or None before the first promotion.
+
+    Raises:
+        HeadraceError: the pointer's file is damaged.
+    """
+    path = pointer_path(home, product)
     try:
-        return LivePointer.model_validate_json(pointer_path(home, product).read_bytes())
+        return LivePointer.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return None
+    except ValidationError:
+        raise HeadraceError(
+            "the live pointer is damaged",
+            product=product,
+            where=str(path),
+            expected="the pointer that was written when a model went live",
+            found=f"{path.stat().st_size} bytes of something else",
+            fix=f"restore the file, or delete it and promote again (headrace models {product})",
+        ) from None
 
 
 def flip_live(home: Path, pointer: LivePointer) -> None:

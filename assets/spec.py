@@ -21,6 +21,7 @@ from assets.tasks import BEATS_BASELINE_BY, CLASSIFICATION, PRIMARIES, Task
 
 ColumnType = Literal["BIGINT", "DOUBLE", "VARCHAR", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMPTZ"]
 Share = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=f"^{IDENTIFIER.pattern}$")]
 Strategy = Literal["temporal", "stratified", "random", "sequential", "group", "time_series_folds", "custom"]
 
@@ -268,18 +269,26 @@ class AnomaliesSpec(_Part):
     """Values and counts of a delivery that can't be right."""
 
     severity: Severity = "block"
-    ranges: dict[str, tuple[float | None, float | None]] = Field(
+    ranges: dict[str, tuple[Finite | None, Finite | None]] = Field(
         default_factory=dict, description="source column -> least and most; null is no limit"
     )
     max_out_of_range_share: Share = Field(default=0.0, description="of a column's rows")
-    outlier_fences: float = Field(
+    outlier_fences: Finite = Field(
         default=6.0, gt=0, description="interquartile ranges beyond which a number is far out"
     )
     max_outlier_share: Share = Field(default=0.05, description="of rows far out, above the share of earlier batches")
     max_duplicate_share: Share = Field(default=0.01, description="of rows that are there twice in all columns")
-    usual_count: tuple[float, float] = Field(
+    usual_count: tuple[Finite, Finite] = Field(
         default=(0.2, 5.0), description="rows of a batch as a multiple of the median batch"
     )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        spans = {**{f"ranges.{name}": span for name, span in self.ranges.items()}, "usual_count": self.usual_count}
+        wrong = [name for name, (low, high) in spans.items() if low is not None and high is not None and low > high]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: the first number is the least; write them in order")
+        return self
 
 
 class StatisticsGate(_Part):

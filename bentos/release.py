@@ -47,9 +47,9 @@ def release(home: Home, spec: ProductSpec, as_of: str, *, provenance: Provenance
     """
     live = read_live(home.settings.home, spec.product)
     with home.lake(spec.product).connect() as con:
-        decision = _promotion(con, as_of)
+        decision, why_not = _promotion(con, as_of, live)
     if decision is None:
-        return Release(live, (), f"nothing was promoted as of {as_of}")
+        return Release(live, (), why_not)
     return release_decision(home, spec, decision, provenance=provenance)
 
 
@@ -61,11 +61,12 @@ def release_decision(home: Home, spec: ProductSpec, decision: Decision, *, prove
     """
     lake = home.lake(spec.product)
     live = read_live(home.settings.home, spec.product)
-    if live is not None and live.decision_id == decision.decision_id:
-        _record_live(home, spec, live)
-        return Release(live, (), f"{live.model_id} is live already")
-    if live is not None and decision.champion_id != live.model_id:
-        return Release(live, (), f"{live.model_id} went live since that decision; it stays")
+    if live is not None:
+        record_live(home, spec, live)
+        if live.decision_id == decision.decision_id:
+            return Release(live, (), f"{live.model_id} is live already")
+        if decision.champion_id != live.model_id:
+            return Release(live, (), f"{live.model_id} went live since that decision; it stays")
     with lake.connect() as con:
         split = ledger.split_by_id(con, decision.split_id)
         words, overrides = _words(home, con, spec, split, decision)
@@ -87,8 +88,15 @@ def release_decision(home: Home, spec: ProductSpec, decision: Decision, *, prove
         blessings=tuple(item.blessing_id for item in (*words, blessing)),
         seal=seal_hash(home.settings, tag),
     )
-    flip_live(home.settings.home, pointer)
-    _record_live(home, spec, pointer)
+    with lake.write_lock():  # a person may have flipped it while the bento was built
+        now = read_live(home.settings.home, spec.product)
+        with lake.connect() as con:
+            taken_away = withdrawn_models(con).get(decision.model_id)
+        if now != live or taken_away:
+            said = taken_away or "what is live was changed meanwhile"
+            return Release(now, found, f"{tag} isn't live: {said}", (decision.model_id,))
+        flip_live(home.settings.home, pointer)
+        record_live(home, spec, pointer)
     return Release(pointer, found, f"{tag} is live", (decision.model_id,))
 
 
@@ -185,12 +193,32 @@ def gates(spec: ProductSpec, report: SmokeReport) -> tuple[Gate, ...]:
     )  # fmt: skip
 
 
-def _promotion(con: duckdb.DuckDBPyConnection, as_of: str) -> Decision | None:
-    """The newest decision as of a batch, if it is a promotion that wasn't refused or withdrawn afterwards."""
-    about = [item for _, item in ledger.decisions(con) if item.as_of == as_of]
-    refused = {item.model_id for item in about if item.verdict == "REFUSED_INFRASTRUCTURE"} | set(withdrawn_models(con))
-    promotions = [item for item in about if item.is_promotion and item.model_id not in refused]
-    return promotions[-1] if promotions else None
+def _promotion(con: duckdb.DuckDBPyConnection, as_of: str, live: LivePointer | None) -> tuple[Decision | None, str]:
+    """The promotion that the newest word as of a batch is, or why there is none.
+
+    What a person has decided since stands: a rerun of an older batch doesn't undo it.
+    """
+    everything = [item for _, item in ledger.decisions(con)]
+    events = ("LIVE", "ROLLED_BACK", "BLOCKED_BY_PERSON")
+    about = [(at, item) for at, item in enumerate(everything) if item.as_of == as_of and item.verdict not in events]
+    if not about:
+        return None, f"nothing was promoted as of {as_of}"
+    place, newest = about[-1]
+    taken_away = withdrawn_models(con).get(newest.model_id)
+    by_person = [
+        at
+        for at, item in enumerate(everything)
+        if live and item.decision_id == live.decision_id and item.verdict in ("PROMOTED_BY_PERSON", "ROLLED_BACK")
+    ]
+    if newest.verdict == "REFUSED_INFRASTRUCTURE":
+        return None, f"the bento of {newest.model_id} was refused: {newest.reason}"
+    if not newest.is_promotion:
+        return None, f"nothing was promoted as of {as_of}"
+    if taken_away:
+        return None, f"{newest.model_id} was taken away: {taken_away}"
+    if live and newest.decision_id != live.decision_id and by_person and by_person[-1] > place:
+        return None, f"{live.model_id} is live by a person's word, given after that decision; it stays"
+    return newest, ""
 
 
 def _record_blessing(con: duckdb.DuckDBPyConnection, blessing: Blessing, champion_id: str | None) -> None:
@@ -200,7 +228,7 @@ def _record_blessing(con: duckdb.DuckDBPyConnection, blessing: Blessing, champio
         ledger.append_once(con, "decisions", decision.decision_id, decision.as_of, decision)
 
 
-def _record_live(home: Home, spec: ProductSpec, pointer: LivePointer) -> None:
+def record_live(home: Home, spec: ProductSpec, pointer: LivePointer) -> None:
     """Append that a model went live, once; also after a kill between the flip and this."""
     lake = home.lake(spec.product)
     with lake.connect() as con:

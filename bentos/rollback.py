@@ -10,6 +10,7 @@ from assets.promotion.withdrawn import withdrawn_models
 from assets.records import Blessing, Decision, LivePointer
 from assets.spec import ProductSpec
 from bentos.build import seal_hash
+from bentos.release import record_live
 
 
 def rollback(home: Home, spec: ProductSpec, to: str = "", *, reason: str, asked_by: str) -> Decision:
@@ -36,10 +37,74 @@ def rollback(home: Home, spec: ProductSpec, to: str = "", *, reason: str, asked_
             where=str(home.settings.home / "live"),
             fix=f"headrace run {spec.product}",
         )
-    with home.lake(spec.product).connect() as con:
-        target = _target(con, spec, live, to)
-        require_servable(home, con, spec, target)
-    decision = Decision(
+    lake = home.lake(spec.product)
+    record_live(home, spec, live)
+    with lake.write_lock():
+        with lake.connect() as con:
+            target = _target(con, spec, live, to)
+            require_servable(home, con, spec, target)
+        decision = _back(spec, target, live, reason=reason, asked_by=asked_by)
+        flipped = target.model_copy(update={"decision_id": decision.decision_id})
+        lake.transact(lambda con: _append(con, decision, flipped))
+        flip_live(home.settings.home, flipped)
+    return decision
+
+
+def block(home: Home, spec: ProductSpec, model_id: str, *, reason: str, asked_by: str) -> LivePointer | None:
+    """A person's word that a model is never served; if it is live, what was live before goes live again.
+
+    Killed before the pointer is flipped, the same command goes on; serving refuses the blocked model in between.
+
+    Returns:
+        what is live now; None when nothing is.
+
+    Raises:
+        HeadraceError: there is no reason.
+    """
+    word = blessings.override(spec, "block", model_id, reason=reason, asked_by=asked_by)
+    lake, root = home.lake(spec.product), home.settings.home
+    live = read_live(root, spec.product)
+    if live is not None:
+        record_live(home, spec, live)
+    with lake.write_lock():
+        with lake.connect() as con:
+            manifest = ledger.model(con, model_id)
+            is_live = live is not None and live.model_id == model_id
+            target = _fallback(home, con, spec, model_id) if is_live else None
+        blocked = Decision(
+            product=spec.product,
+            as_of=manifest.as_of if manifest else "",
+            verdict="BLOCKED_BY_PERSON",
+            model_id=model_id,
+            champion_id=live.model_id if live else None,
+            split_id=manifest.split_id if manifest else "",
+            reason=word.reason,
+            rule="a person's word stands above the gates",
+            asked_by=asked_by,
+            at=word.at,
+        )
+        flipped: LivePointer | None = None
+        back: Decision | None = None
+        if target is not None and live is not None:
+            back = _back(spec, target, live, reason=f"{model_id} was blocked: {word.reason}", asked_by=asked_by)
+            flipped = target.model_copy(update={"decision_id": back.decision_id})
+
+        def record(con: duckdb.DuckDBPyConnection) -> None:
+            ledger.append_once(con, "overrides", word.override_id, blocked.as_of, word)
+            ledger.append_once(con, "decisions", blocked.decision_id, blocked.as_of, blocked)
+            if back is not None and flipped is not None:
+                _append(con, back, flipped)
+
+        lake.transact(record)
+        if flipped is not None:
+            flip_live(root, flipped)
+        elif is_live:  # nothing was live before that may be served
+            drop_live(root, spec.product)
+    return read_live(root, spec.product)
+
+
+def _back(spec: ProductSpec, target: LivePointer, live: LivePointer, *, reason: str, asked_by: str) -> Decision:
+    return Decision(
         product=spec.product,
         as_of=target.as_of,
         verdict="ROLLED_BACK",
@@ -51,55 +116,11 @@ def rollback(home: Home, spec: ProductSpec, to: str = "", *, reason: str, asked_
         asked_by=asked_by,
         at=ledger.now(),
     )
-    flipped = target.model_copy(update={"decision_id": decision.decision_id})
-
-    def record(con: duckdb.DuckDBPyConnection) -> None:
-        ledger.append_once(con, "decisions", decision.decision_id, decision.as_of, decision)
-        ledger.append_once(con, "live", flipped.pointer_id, flipped.as_of, flipped)
-
-    home.lake(spec.product).transact(record)
-    flip_live(home.settings.home, flipped)
-    return decision
 
 
-def block(home: Home, spec: ProductSpec, model_id: str, *, reason: str, asked_by: str) -> LivePointer | None:
-    """A person's word that a model is never served; if it is live, what was live before goes live again.
-
-    Returns:
-        what is live now; None when nothing is.
-
-    Raises:
-        HeadraceError: there is no reason.
-    """
-    word = blessings.override(spec, "block", model_id, reason=reason, asked_by=asked_by)
-    live = read_live(home.settings.home, spec.product)
-    with home.lake(spec.product).connect() as con:
-        manifest = ledger.model(con, model_id)
-    decision = Decision(
-        product=spec.product,
-        as_of=manifest.as_of if manifest else "",
-        verdict="BLOCKED_BY_PERSON",
-        model_id=model_id,
-        champion_id=live.model_id if live else None,
-        split_id=manifest.split_id if manifest else "",
-        reason=word.reason,
-        rule="a person's word stands above the gates",
-        asked_by=asked_by,
-        at=word.at,
-    )
-
-    def record(con: duckdb.DuckDBPyConnection) -> None:
-        ledger.append_once(con, "overrides", word.override_id, decision.as_of, word)
-        ledger.append_once(con, "decisions", decision.decision_id, decision.as_of, decision)
-
-    home.lake(spec.product).transact(record)
-    if live is None or live.model_id != model_id:
-        return live
-    try:
-        rollback(home, spec, reason=f"{model_id} was blocked: {word.reason}", asked_by=asked_by)
-    except HeadraceError:  # nothing was live before that may be served
-        drop_live(home.settings.home, spec.product)
-    return read_live(home.settings.home, spec.product)
+def _append(con: duckdb.DuckDBPyConnection, decision: Decision, pointer: LivePointer) -> None:
+    ledger.append_once(con, "decisions", decision.decision_id, decision.as_of, decision)
+    ledger.append_once(con, "live", pointer.pointer_id, pointer.as_of, pointer)
 
 
 def require_servable(home: Home, con: duckdb.DuckDBPyConnection, spec: ProductSpec, pointer: LivePointer) -> None:
@@ -153,16 +174,11 @@ def _require_infrastructure(spec: ProductSpec, found: list[Blessing], pointer: L
 def _target(con: duckdb.DuckDBPyConnection, spec: ProductSpec, live: LivePointer, to: str) -> LivePointer:
     """The pointer to go back to: of the named model, or of the one that was live before this one."""
     pointers = [item for _, item in ledger.records(con, "live", LivePointer)]
-    taken_away = withdrawn_models(con)
     if to:
         found = [item for item in pointers if item.model_id.startswith(to)]
-        names = dict.fromkeys(item.model_id for item in found)
     else:
-        # forwards in the order of first going live: what came before the one that is live now
-        order = list(dict.fromkeys(item.model_id for item in pointers))
-        before = order[: order.index(live.model_id)] if live.model_id in order else order
-        names = dict.fromkeys([name for name in before if name not in taken_away][-1:])
-        found = [item for item in pointers if item.model_id in names]
+        found = _before(con, pointers, live.model_id)[:1]
+    names = dict.fromkeys(item.model_id for item in found)
     if len(names) != 1 or live.model_id in names:
         listed = ", ".join(dict.fromkeys(item.model_id for item in pointers if item.model_id != live.model_id))
         raise HeadraceError(
@@ -174,3 +190,23 @@ def _target(con: duckdb.DuckDBPyConnection, spec: ProductSpec, live: LivePointer
             fix=f"headrace history {spec.product} shows what was live; name one with --to",
         )
     return found[-1]
+
+
+def _before(con: duckdb.DuckDBPyConnection, pointers: list[LivePointer], model_id: str) -> list[LivePointer]:
+    """What was live before a model and was not taken away since: the newest pointer of each model, the last first."""
+    taken_away = withdrawn_models(con)
+    order = dict.fromkeys(item.model_id for item in reversed(pointers))
+    latest = {item.model_id: item for item in pointers}
+    return [latest[name] for name in order if name != model_id and name not in taken_away]
+
+
+def _fallback(home: Home, con: duckdb.DuckDBPyConnection, spec: ProductSpec, model_id: str) -> LivePointer | None:
+    """The last one before a model that may be served, or None."""
+    pointers = [item for _, item in ledger.records(con, "live", LivePointer)]
+    for pointer in _before(con, pointers, model_id):
+        try:
+            require_servable(home, con, spec, pointer)
+        except HeadraceError:  # its bento is gone or damaged: the one before it
+            continue
+        return pointer
+    return None

@@ -102,7 +102,7 @@ def is_complete(home: Home, spec: ProductSpec, batch_id: str) -> bool:
             watched &= {item.batch_id for _, item in ledger.records(con, "drift", DriftReport)}
     if not decisions or not judged or (scored and batch_id not in watched):
         return False
-    if (judged[-1].spec_hash, judged[-1].feature_set_id) != (spec.spec_hash, feature_set_id):
+    if all((item.spec_hash, item.feature_set_id) != (spec.spec_hash, feature_set_id) for item in judged):
         return False
     return _is_settled(decisions, live, set(withdrawn(everything)))
 
@@ -125,7 +125,8 @@ def _is_settled(decisions: list[Decision], live: LivePointer | None, taken_away:
     """
     newest = [item for item in decisions if item.verdict not in ("LIVE", "ROLLED_BACK", "BLOCKED_BY_PERSON")][-1:]
     if not newest or not newest[0].is_promotion:
-        return bool(newest)
+        # kept against a champion that is no more: then this batch has to be decided again
+        return bool(newest) and (live is not None or not newest[0].verdict.startswith("KEPT_"))
     return newest[0].model_id in taken_away or (
         any(item.verdict == "LIVE" and item.model_id == newest[0].model_id for item in decisions) and live is not None
     )
@@ -146,7 +147,11 @@ def _champion(
     """The champion's evaluation on its own test rows, beside the best of its baselines."""
     if live is None:
         return None
-    own = next(item for item in evaluations if item.model_id == live.model_id and item.role == "candidate")
+    own = next((item for item in evaluations if item.model_id == live.model_id and item.role == "candidate"), None)
+    if own is None:  # a person promoted what no evaluation has judged
+        nothing: dict[str, Any] = {"metrics": {}, "classes": {}, "baseline": None, "baseline_metrics": {}}
+        algorithm = live.model_id.rpartition("-")[0].replace("-", "_")
+        return {"model_id": live.model_id, "algorithm": algorithm, "as_of": live.as_of, **nothing}
     baseline = next(
         iter(baselines((item for item in evaluations if item.split_id == own.split_id), spec.gates.primary)), None
     )

@@ -146,8 +146,10 @@ def fit_isotonic(labels: Labels, raw: Scores) -> Calibration:
     edge = 1 / (len(raw) + 2)
     made = np.clip(levels[starts], edge, 1 - edge).round(_DIGITS)
     kept = (centres > 0) & (centres < 1) & (np.diff(centres, prepend=0.0) > 0)
+    # where raw scores are 0 or 1 themselves, their own step is the end of the line
+    first, last = float(made[0]) if centres[0] <= 0 else 0.0, float(made[-1]) if centres[-1] >= 1 else 1.0
     return Calibration(
-        method="isotonic", raw=(0.0, *centres[kept].tolist(), 1.0), calibrated=(0.0, *made[kept].tolist(), 1.0)
+        method="isotonic", raw=(0.0, *centres[kept].tolist(), 1.0), calibrated=(first, *made[kept].tolist(), last)
     )
 
 

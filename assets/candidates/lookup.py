@@ -129,5 +129,5 @@ def _not_one(settings: Settings, specs: dict[str, ProductSpec], text: str, found
         expected=f"a model id, the beginning of one, or a product; the newest: {', '.join(newest)}"
         if newest
         else "a trained model, but there is none yet",
-        fix="headrace status shows what is live, headrace sql 'select record_id from ledger.models' all of them",
+        fix="headrace models PRODUCT lists them all",
     )

@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 
 SHOWN_CONFIDENCE = 0.95
+# rows (or days) from which an interval says something
+_MIN_UNITS = 5
 # replicates of intervals that are only shown: their ends are then within a fifth of a standard error
 _SHOWN_REPLICATES = 400
 # weights held at once: 4 MB, so that they stay in the cache
@@ -99,6 +101,9 @@ def compare(
     else:
         gains = [DIRECTIONS[metric] * (new(w) - old(w)) for w in _weights(spec, len(labels), rule.replicates, days)]
         low, high = _percentiles(np.concatenate(gains), rule.confidence)
+    units = len(labels) if days is None else int(days.max()) + 1
+    if units < _MIN_UNITS or (low == high and value != reference):
+        low, high = np.nan, np.nan  # so few say nothing of others, however much alike they are
     is_exact = metric == "roc_auc" and spec.task == "binary"
     return Comparison(
         challenger_id=challenger_id,
@@ -149,7 +154,7 @@ def intervals(
     drawn = {name: statistic for name, statistic in defined.items() if name not in ends}
     blocks = [
         [statistic(weights) for statistic in drawn.values()]
-        for weights in _weights(spec, len(labels), min(_SHOWN_REPLICATES, spec.gates.comparison.replicates))
+        for weights in _weights(spec, len(labels), _shown_replicates(spec, len(labels)))
     ]
     for name, parts in zip(drawn, zip(*blocks, strict=True), strict=True):
         ends[name] = _percentiles(np.concatenate(parts), SHOWN_CONFIDENCE)
@@ -163,7 +168,8 @@ def _weights(spec: ProductSpec, rows: int, replicates: int, days: NDArray[np.int
     """How often each row is drawn, replicates in blocks of shape (block, rows); of days all rows together."""
     if days is not None:
         for weights in _weights(spec, int(days.max()) + 1, replicates):
-            yield from (weights[at : at + 16][:, days] for at in range(0, len(weights), 16))
+            step = max(1, _BLOCK_WEIGHTS // len(days))
+            yield from (weights[at : at + step][:, days] for at in range(0, len(weights), step))
         return
     random = np.random.default_rng(spec.seed)
     length = round(rows ** (1 / 3)) if spec.task == "forecast" else 1
@@ -176,6 +182,12 @@ def _weights(spec: ProductSpec, rows: int, replicates: int, days: NDArray[np.int
             places = runs.reshape(count, -1)[:, :rows]
         places += (np.arange(count) * rows)[:, None]
         yield np.bincount(places.ravel(), minlength=count * rows).reshape(count, rows).astype(np.float64)
+
+
+def _shown_replicates(spec: ProductSpec, rows: int) -> int:
+    """Fewer where each costs more: the interval of a million rows is narrow whatever its ends."""
+    fewer = max(100, _SHOWN_REPLICATES * 200_000 // max(rows, 1))
+    return min(_SHOWN_REPLICATES, fewer, spec.gates.comparison.replicates)
 
 
 def _percentiles(values: Floats, confidence: float) -> tuple[float, float]:

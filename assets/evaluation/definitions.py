@@ -74,7 +74,7 @@ def evaluate(
     lake, models, threads = home.lake(spec.product), home.models(spec.product), home.settings.threads
     live = read_live(home.settings.home, spec.product)
     with lake.connect() as con:
-        manifests = ledger.models_of(con, split.split_id)
+        manifests = ledger.models_of(con, split.split_id, spec_hash=spec.spec_hash)
         validation, test = read_part(con, spec, split, "validation"), read_part(con, spec, split, "test")
         champion_manifest = ledger.model(con, live.model_id) if live else None
         why_not = why_not_comparable(con, spec, split, champion_manifest) if champion_manifest else "no champion"

@@ -214,8 +214,10 @@ def _fairness(spec: ProductSpec, best: EvaluationReport) -> Gate:
     column = max(gaps, key=lambda name: gaps[name][0])
     gap, part = gaps[column]
     least, most = (pick(part, key=part.__getitem__) for pick in (min, max))
+    noise = best.test.get("fairness_noise", 0.0)
     what = f"{measure_name(spec)} is {part[least]:.3g} of {column}={least} and {part[most]:.3g} of {column}={most}"
-    return at_most("fairness", gap, rule.max_gap, what)
+    chance = f"; {noise:.3g} of the gap may be chance" if noise else ""
+    return at_most("fairness", gap, rule.max_gap + noise, what + chance)
 
 
 def _stability(spec: ProductSpec, best: EvaluationReport) -> Gate:

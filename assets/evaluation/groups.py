@@ -6,6 +6,7 @@ demographic parity (positive rate), or by the primary metric.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import polars as pl
@@ -80,6 +81,26 @@ def nested(groups: Sequence[Group]) -> dict[str, dict[str, float]]:
     for group in groups:
         if group.value is not None:
             found.setdefault(group.column, {})[group.name] = group.value
+    return found
+
+
+def fairness_noise(spec: ProductSpec, groups: Sequence[Group]) -> float:
+    """How far apart the most different groups may be by chance, where the measure is a share of rows; else 0.
+
+    Normal approximation of the difference of two shares, at 5% over all pairs of the column (Bonferroni).
+    """
+    if spec.task != "binary" or spec.gates.fairness.measure == "metric":
+        return 0.0
+    found, widest = 0.0, -1.0
+    for column in dict.fromkeys(group.column for group in groups):
+        judged = [(group.value, group.rows) for group in groups if group.column == column and group.value is not None]
+        if len(judged) < 2:  # noqa: PLR2004 - a gap needs two
+            continue
+        (low, few), (high, many) = min(judged), max(judged)
+        if high - low > widest:
+            pairs = len(judged) * (len(judged) - 1) / 2
+            error = np.sqrt(low * (1 - low) / few + high * (1 - high) / many)
+            widest, found = high - low, float(NormalDist().inv_cdf(1 - 0.05 / pairs) * error)
     return found
 
 

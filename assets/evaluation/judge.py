@@ -20,7 +20,7 @@ from assets.candidates.predictor import Predictor
 from assets.errors import HeadraceError
 from assets.evaluation import comparison
 from assets.evaluation.gates import quality_gates
-from assets.evaluation.groups import Group, groups_of, nested, slice_metrics
+from assets.evaluation.groups import Group, fairness_noise, groups_of, nested, slice_metrics
 from assets.evaluation.metrics import class_metrics, silhouettes, task_metrics
 from assets.evaluation.robustness import noise_changes, prediction_bias
 from assets.records import Blessing, Comparison, EvaluationReport, FeatureSchema, Provenance, SplitManifest
@@ -122,11 +122,12 @@ def judge(
     labels, given = _labels(spec, model, test), scores[chosen.model_id]
     changes = noise_changes(model, test, given, noise=spec.gates.input_noise, seed=spec.seed)
     groups = groups_of(spec, test, labels, given, model.manifest.classes) if spec.label else ()
+    fair = {"fairness_noise": fairness_noise(spec, groups)} if groups else {}
     bias = prediction_bias(spec.task, labels, given) if spec.label else {}
     best = chosen.model_copy(
         update={
             "is_best": True,
-            "test": {**chosen.test, **bias, "noise_effect": float(changes.mean())},
+            "test": {**chosen.test, **bias, "noise_effect": float(changes.mean()), **fair},
             "intervals": comparison.intervals(spec, labels, given, classes=model.manifest.classes),
             "groups": nested(groups),
         }

@@ -15,6 +15,8 @@ from assets.records import EvaluationReport, FeatureSchema, ModelManifest
 from assets.spec import ProductSpec
 from assets.tasks import DIRECTIONS, NUMERIC, UNKNOWN_CLASS, improvement, predicted_classes
 
+# groups of the plot
+_GROUPS = 20
 # columns of the clusters' table
 _PROFILE_COLUMNS = 8
 # classes of a bar chart, the most frequent ones
@@ -74,7 +76,7 @@ def cluster_profile(verdict: Verdict, features: FeatureSchema) -> list[dict[str,
     places = predicted_classes("clustering", verdict.scores[verdict.best.model_id], 0)
     names = np.unique(places)
     columns = [name for name, kind in features.columns if kind == "number"]
-    scaled = standardised(verdict.matrix, categorical_places(features))[:, : len(columns)]
+    scaled = standardised(np.delete(verdict.matrix, categorical_places(features), axis=1))
     means = np.array([scaled[places == name].mean(axis=0) for name in names])
     telling = np.argsort(-means.std(axis=0), kind="stable")[:_PROFILE_COLUMNS]
     return [
@@ -184,5 +186,8 @@ def _of_gates(spec: ProductSpec, verdict: Verdict) -> dict[str, str]:
     groups = {f"{item.column}={item.name}": item.value for item in verdict.groups if item.value is not None}
     if groups:
         title = f"{measure_name(spec)} of groups, at most {rules.fairness.max_gap:.3g} apart".capitalize()
-        found["groups_plot"] = plots.bars(groups, title)
+        names = sorted(groups, key=groups.__getitem__)
+        # the ends are what the gate speaks of
+        shown = names if len(names) <= _GROUPS else [*names[: _GROUPS // 2], *names[-_GROUPS // 2 :]]
+        found["groups_plot"] = plots.bars({name: groups[name] for name in shown}, title)
     return found

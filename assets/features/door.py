@@ -6,6 +6,7 @@ verdict of before: whoever mends the SQL or the spec goes on at once, and nothin
 
 import polars as pl
 
+from assets import blessings, ledger
 from assets.errors import HeadraceError
 from assets.features.leaks import Leaks, judge_leaks
 from assets.features.read import batch_inputs, batch_labels, key_columns
@@ -25,10 +26,14 @@ def require_features(lake: Lake, spec: ProductSpec, batch_id: str, *, where: str
     Raises:
         HeadraceError: they do; says which, and what to do.
     """
-    late = rows_from_the_future(lake, spec, [batch_id])
+    with lake.connect() as con:
+        held = blessings.held_batches(con)
+        learned = [item for item in ledger.loaded_batch_ids(con, spec.product) if item <= batch_id and item not in held]
+    # a model as of this batch learns from those before it, too
+    late = rows_from_the_future(lake, spec, sorted({*learned, batch_id}))
     if late:
         raise HeadraceError(
-            f"refused: rows of batch {batch_id} know more than was known when they are asked (point_in_time)",
+            f"refused: rows until batch {batch_id} know more than was known when they are asked (point_in_time)",
             product=spec.product, where=where, expected="0 rows", found=f"{late:,} rows",
             fix="correct known_at, or the joins behind it, in the SQL of the feature table",
         )  # fmt: skip
@@ -54,17 +59,22 @@ def leak_gate(spec: ProductSpec, inputs: pl.DataFrame, labels: pl.Series | None)
 
 
 def rows_from_the_future(lake: Lake, spec: ProductSpec, batches: list[str]) -> int:
-    """Rows of these batches with `known_at` after their prediction is asked for; none where rows have no time."""
+    """Rows of these batches with `known_at` after their prediction is asked for; none where rows have no time.
+
+    A row made of no fact has no `known_at`; where no row of a batch has one, the column was lost: all of them count.
+    """
     if spec.time is None:
         return 0
-    asked_at = spec.time.asked_at or spec.time.event
+    asked_at, known_at = spec.time.asked_at or spec.time.event, quoted(spec.time.known_at)
     with lake.connect() as con:
         found = con.execute(
-            f"select count(*) from {table(FEATURES, spec.product)} "
-            f"where batch_id in (select unnest(?)) and {quoted(spec.time.known_at)} > {quoted(asked_at)}",
+            f"""select sum(case when known = 0 then rows else late end) from (
+                select count(*) as rows, count({known_at}) as known,
+                    count(*) filter ({known_at} > {quoted(asked_at)}) as late
+                from {table(FEATURES, spec.product)} where batch_id in (select unnest(?)) group by batch_id)""",
             [batches],
         ).fetchone()
-    return int(found[0]) if found else 0
+    return int(found[0] or 0) if found else 0
 
 
 def labels_of(lake: Lake, spec: ProductSpec, batch_id: str, inputs: pl.DataFrame) -> pl.Series | None:

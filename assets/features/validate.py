@@ -5,6 +5,7 @@ columns a little, so one column that moved is no reason to refuse a batch: the s
 column, or values that training has never seen, are what broken deliveries look like, so a single one is enough.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -42,6 +43,8 @@ from assets.splits.service import training_batches
 KIND: Literal["statistics"] = "statistics"
 _OF_RAW = ("anomalies", "schema")
 _SHOWN = 3
+# standard errors that chance exceeds in one of 20 cases
+_CHANCE = 1.645
 # (model, sample) -> what its training rows are like: batches of a run and monitoring ask for the same ones
 _PROFILES: dict[tuple[str, int, int], "TrainingProfile"] = {}
 _REMEMBERED = 2
@@ -165,13 +168,19 @@ def _moved(spec: ProductSpec, name: str, profile: ColumnProfile, column: pl.Seri
     )  # fmt: skip
 
 
+def _with_chance(share: float, rows: int) -> float:
+    """A limit on a share of rows, with what chance adds to it in 19 of 20 cases."""
+    bounded = min(share, 1.0)
+    return bounded + _CHANCE * math.sqrt(bounded * (1 - bounded) / max(rows, 1))
+
+
 def _broken(
     spec: ProductSpec, name: str, profile: ColumnProfile, column: pl.Series, nulls: float
 ) -> list[ColumnFinding]:
     """More nulls than in training, and texts that training has not seen."""
     limits = spec.validation.statistics
     bad: Literal["FAILED", "WARNED"] = "FAILED" if limits.severity == "block" else "WARNED"
-    most = profile.null_share + limits.max_null_gap
+    most = _with_chance(profile.null_share + limits.max_null_gap, len(column))
     found = [
         ColumnFinding(
             check="nulls", column=name, verdict=bad if nulls > most else "PASSED", observed=nulls, threshold=most,
@@ -180,7 +189,7 @@ def _broken(
     ]  # fmt: skip
     if profile.names is None:
         return found
-    new, limit = profile.new_share(column), limits.max_new_category_share
+    new, limit = profile.new_share(column), _with_chance(limits.max_new_category_share, len(column))
     examples = column.cast(pl.String).drop_nulls().unique().sort() if new > limit else column.head(0)
     unknown = examples.filter(~examples.is_in(profile.names.implode())).head(_SHOWN).to_list() if new > limit else []
     said = f"{name}: {new:.1%} of rows with categories that training has not seen ({', '.join(unknown)})"

@@ -13,14 +13,14 @@ from assets.records import Decision, ModelManifest
 from assets.spec import ProductSpec
 
 # what is never deleted: it may be served again, or a person has spoken of it
-_KEPT = frozenset({"live", "former champion", "withdrawn", "promoted by a person"})
+_KEPT = frozenset({"live", "former champion", "withdrawn", "promoted", "promoted by a person"})
 
 
 def tagged_models(home: Home, spec: ProductSpec) -> list[dict[str, Any]]:
     """Every model that was ever trained, oldest batch first: its tag, and whether its files are there.
 
-    The tags: live, former champion, withdrawn (blocked or rolled back), promoted by a person (not live yet), refused,
-    loser (blessed, but the champion was kept), candidate (never the best of its batch).
+    The tags: live, former champion, withdrawn (blocked or rolled back), promoted or promoted by a person (not live
+    yet), refused, loser (blessed, but the champion was kept), candidate (never the best of its batch).
     """
     live = read_live(home.settings.home, spec.product)
     with home.lake(spec.product).connect() as con:
@@ -45,8 +45,8 @@ def tagged_models(home: Home, spec: ProductSpec) -> list[dict[str, Any]]:
 def clean(home: Home, spec: ProductSpec) -> list[str]:
     """Delete the files of losers as of batches before the newest ones that the spec keeps; says of which models.
 
-    What was live, what a person spoke of, and the baselines that monitoring holds them against are never deleted. A
-    deleted model can be made again (`headrace replay`): its manifest, split and data stay.
+    What was live, what a person spoke of, and the baselines that monitoring holds them against are never deleted. What
+    a deleted model was stays known: its manifest, split and data, from which `headrace replay` trains it again.
     """
     with home.lake(spec.product).connect() as con:
         batches = ledger.loaded_batch_ids(con, spec.product)
@@ -76,7 +76,8 @@ def _tags(decisions: Iterable[Decision], promoted: set[str], live_id: str) -> di
     known = list(decisions)
     tags: dict[str, str] = {}
     for item in known:
-        tags[item.model_id] = "refused" if item.verdict.startswith("REFUSED_") else "loser"
+        was = "refused" if item.verdict.startswith("REFUSED_") else "promoted" if item.is_promotion else "loser"
+        tags[item.model_id] = was
     tags |= dict.fromkeys(promoted, "promoted by a person")
     tags |= {item.model_id: "former champion" for item in known if item.verdict == "LIVE"}
     tags |= dict.fromkeys(withdrawn(known), "withdrawn")

@@ -46,7 +46,9 @@ def promote(home: Home, spec: ProductSpec, as_of: str, *, asked_by: str) -> tupl
     where = f"promotion as of {as_of}"
     with lake.connect() as con:
         evaluations = ledger.evaluations_of(con, split.split_id)
-        best = next((item for item in reversed(evaluations) if item.is_best), None)
+        own = ledger.models_of(con, split.split_id, spec_hash=spec.spec_hash).values()
+        ids = {item.model_id for item in own}
+        best = next((item for item in reversed(evaluations) if item.is_best and item.model_id in ids), None)
         if best is None:
             raise HeadraceError(
                 "refused: nothing was evaluated on this split, so there is no quality blessing",

@@ -16,7 +16,7 @@ def withdrawn_models(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
 def withdrawn(decisions: Iterable[Decision]) -> dict[str, str]:
     """The same of decisions, oldest first.
 
-    A rollback takes away the model that it leaves, unless it goes forward again: to one that went live later.
+    A rollback takes away what went live after the model that it goes back to; going forward again takes nothing.
     """
     found: dict[str, str] = {}
     went_live: list[str] = []
@@ -29,7 +29,8 @@ def withdrawn(decisions: Iterable[Decision]) -> dict[str, str]:
             found.pop(item.model_id, None)
         elif item.verdict == "ROLLED_BACK":
             found.pop(item.model_id, None)
-            left = item.champion_id or ""
-            if left in went_live and went_live.index(left) > went_live.index(item.model_id):
-                found[left] = f"rolled back by {item.asked_by}: {item.reason}"
+            until = went_live.index(item.champion_id) + 1 if item.champion_id in went_live else 0
+            since = went_live.index(item.model_id) + 1 if item.model_id in went_live else until
+            # those in between, too: a rerun of their batch must not put one of them in the place of the older one
+            found |= dict.fromkeys(went_live[since:until], f"rolled back by {item.asked_by}: {item.reason}")
     return found

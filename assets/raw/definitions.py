@@ -64,7 +64,11 @@ def _build_source(spec: ProductSpec, name: str, source: SourceSpec) -> dg.Assets
 def data_gate(home: Home, spec: ProductSpec, batches: list[Batch], asked: Provenance) -> Iterator[dg.AssetCheckResult]:
     """Judge the batches of a run, bless or hold each, and say so."""
     lake, live = home.lake(spec.product), read_live(home.settings.home, spec.product)
-    bless_batches(lake, spec, batches, champion_id=live.model_id if live else "", provenance=asked)
+    with lake.connect() as con:
+        # also what a run loaded that was killed before this gate: no batch may reach dbt that nobody has judged
+        loaded = [item for item in ledger.batches(con, spec.product) if item.status == "LOADED"]
+    own = {item.batch_id: item for item in (*loaded, *batches)}
+    bless_batches(lake, spec, list(own.values()), champion_id=live.model_id if live else "", provenance=asked)
     with lake.connect() as con:
         # the newest verdict of each kind: a batch is judged again when the rules change
         validations = {

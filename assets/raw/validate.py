@@ -99,12 +99,9 @@ def bless_batches(
 
 def _unblessed(con: duckdb.DuckDBPyConnection, spec: ProductSpec, batches: Sequence[Batch]) -> list[Batch]:
     """Batches without a fresh data blessing."""
-    seen = {item.as_of for item in ledger.all_blessings(con) if item.kind == "data"}
-    return [
-        item
-        for item in batches
-        if item.batch_id not in seen or blessings.data_blessing(con, spec, item.batch_id) is None
-    ]
+    newest = {item.as_of: item for item in ledger.all_blessings(con) if item.kind == "data"}
+    words = {name: (item.rules_hash, item.row_set_hash) for name, item in newest.items()}
+    return [item for item in batches if words.get(item.batch_id) != (spec.data_rules_hash, item.sha256)]
 
 
 def reference_of(con: duckdb.DuckDBPyConnection, spec: ProductSpec, champion_id: str) -> Reference:

@@ -45,7 +45,7 @@ def build(spec: ProductSpec) -> list[dg.AssetsDefinition]:
             )
             overlap = overlapping_rows(con, spec, manifest)
             identical = identical_rows(con, spec, manifest)
-        ledger.append_to_lake(lake, "splits", [(manifest.split_id, as_of, manifest)])
+        lake.transact(lambda con: ledger.append_newest(con, "splits", manifest.split_id, as_of, manifest))
         yield dg.MaterializeResult(key_of(spec, checks.STAGE), metadata=_metadata(manifest))
         yield from checks.results(spec, manifest, overlap, identical)
 

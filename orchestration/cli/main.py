@@ -360,17 +360,14 @@ def diff(first: Model, second: Model, as_json: Json = False) -> None:
 @app.command()
 def card(product: Product, model: Annotated[str, typer.Argument(help="The live one when left out.")] = "") -> None:
     """Write the model card of a model, as HTML and Markdown, and say where it is."""
+    from assets.candidates.lookup import find_model
     from assets.card.card import write_card
     from assets.home import Home
-    from assets.live import read_live
-    from orchestration.cli.overrides import find_model
 
     settings = Settings()
     spec = find_product(settings, product)
-    live = read_live(settings.home, product)
-    home = Home(settings)
-    chosen = find_model(home, spec, model).model_id if model or live is None else live.model_id
-    for path in write_card(home, spec, chosen):
+    found = find_model(settings, model or product, product=product)
+    for path in write_card(Home(settings), spec, found.model_id):
         out.print(str(path), markup=False, soft_wrap=True)
 
 

@@ -3,38 +3,20 @@
 from pathlib import Path
 
 from assets import blessings, ledger
+from assets.candidates.lookup import find_model
 from assets.card.card import write_card
 from assets.errors import HeadraceError
 from assets.home import Home
 from assets.live import read_live
+from assets.promotion.promote import same_as_in_ledger
 from assets.provenance import person, provenance_of
-from assets.records import Decision, ModelManifest
+from assets.records import Decision
 from assets.settings import Settings
 from assets.spec import ProductSpec
-from bentos.release import release_decision
+from bentos.release import record_live, release_decision
 from bentos.rollback import block as block_model
 from bentos.rollback import rollback as roll_back
 from orchestration.cli.console import out
-
-
-def find_model(home: Home, spec: ProductSpec, text: str) -> ModelManifest:
-    """A product's model by its id or the unique start of it.
-
-    Raises:
-        HeadraceError: none or several are called so.
-    """
-    with home.lake(spec.product).connect() as con:
-        known = [item for _, item in ledger.records(con, "models", ModelManifest)]
-    found = [item for item in known if item.model_id == text] or [i for i in known if i.model_id.startswith(text)]
-    if len(found) != 1:
-        raise HeadraceError(
-            "there is no such model" if not found else "several models are called so",
-            product=spec.product,
-            where=text,
-            expected=", ".join(item.model_id for item in (found or known)[-10:]) or "a trained model",
-            fix=f"headrace models {spec.product} lists them all",
-        )
-    return found[0]
 
 
 def promote(settings: Settings, spec: ProductSpec, model: str, reason: str) -> None:
@@ -44,13 +26,17 @@ def promote(settings: Settings, spec: ProductSpec, model: str, reason: str) -> N
         HeadraceError: no such model, no reason, it is live already, or its bento was refused.
     """
     home = Home(settings)
-    manifest = find_model(home, spec, model)
+    manifest = find_model(settings, model, product=spec.product).manifest
     who = f"{person()}: headrace promote"
     live = read_live(settings.home, spec.product)
     if live is not None and live.model_id == manifest.model_id:
         raise HeadraceError(
             "this model is live already", product=spec.product, where=live.model_id, fix="nothing to do"
         )
+    with home.lake(spec.product).connect() as con:
+        same_as_in_ledger(home, con, spec, manifest.model_id)
+    if live is not None:
+        record_live(home, spec, live)
     word = blessings.override(spec, "promote", manifest.model_id, reason=reason, asked_by=who)
     decision = Decision(
         product=spec.product,
@@ -75,11 +61,11 @@ def promote(settings: Settings, spec: ProductSpec, model: str, reason: str) -> N
     page = _write_cards(home, spec, manifest.model_id, decision.champion_id)
     if released.live is None or released.live.model_id != manifest.model_id:
         raise HeadraceError(
-            "the bento was refused, so what was live stays",
+            "it didn't go live, so what was live stays",
             product=spec.product,
             where=manifest.model_id,
             found=released.outcome,
-            fix="look at the infrastructure gates; a person's word doesn't make a bento boot",
+            fix="a person's word doesn't make a bento boot: mend what was found, then promote it again",
         )
     _say(f"{released.outcome}, by {who}", page)
 
@@ -91,7 +77,7 @@ def block(settings: Settings, spec: ProductSpec, model: str, reason: str) -> Non
         HeadraceError: no such model, or no reason.
     """
     home = Home(settings)
-    manifest = find_model(home, spec, model)
+    manifest = find_model(settings, model, product=spec.product).manifest
     live = block_model(home, spec, manifest.model_id, reason=reason, asked_by=f"{person()}: headrace block")
     page = _write_cards(home, spec, manifest.model_id, live.model_id if live else None)
     _say(f"{manifest.model_id} is blocked; live is {live.model_id if live else 'nothing'}", page)

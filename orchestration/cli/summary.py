@@ -42,6 +42,11 @@ def print_summary(home: Home, spec: ProductSpec) -> None:
     table("Alerts", ("kind", "batch", "message"), alerts) if alerts else out.print("[bold]Alerts[/] none\n")
     for batch in status["refused_files"]:
         out.print(f"[yellow]refused[/] {escape(batch['file_name'])}: {escape(batch['reason'])}\n")
+    for batch, reason in status["held_batches"].items():
+        out.print(
+            f"[yellow]held back[/] batch {escape(batch)}: {escape(reason)}; to take it as it is: "
+            f"headrace accept {status['product']} {escape(batch)} --reason ...\n"
+        )
     if status["reports"]:
         out.print("[bold]Reports[/] (HTML; `headrace ui` serves them, too)")
         for path in status["reports"]:

@@ -8,7 +8,7 @@ import pytest
 
 from assets import ledger
 from assets.lake import RECORD_TABLES, Lake
-from assets.records import Alert, Batch, Retrain
+from assets.records import Alert, Batch, Retrain, SplitManifest
 
 NUMBERS = itertools.count()
 
@@ -108,3 +108,18 @@ def test_every_table_of_records_is_there_from_the_start(lake: Lake) -> None:
         for name in RECORD_TABLES:
             columns = [column for column, *_ in con.execute(f"describe {ledger.record_table(name)}").fetchall()]
             assert columns == ["record_id", "batch_id", "recorded_at", "record"]
+
+
+def test_a_return_to_an_older_record_is_a_row_of_its_own(lake: Lake, split: SplitManifest) -> None:
+    """Regression: a spec that was changed and changed back stayed with the split of the change in between."""
+    first, second = (split.model_copy(update={"seed": seed, "as_of": "back"}) for seed in (1, 2))
+
+    def write(item: SplitManifest) -> bool:
+        return lake.transact(lambda con: ledger.append_newest(con, "splits", item.split_id, "back", item))
+
+    later = first.model_copy(update={"data_snapshot": 99})
+    assert [write(item) for item in (first, later, second, second, first, first)] == [
+        True, False, True, False, True, False,
+    ]  # fmt: skip
+    with lake.connect() as con:
+        assert ledger.split_of(con, "back") == first

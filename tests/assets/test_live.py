@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
+from assets.errors import HeadraceError
 from assets.live import flip_live, pointer_path, read_live
 from assets.records import LivePointer
 
@@ -44,5 +44,5 @@ def test_a_damaged_pointer_is_no_first_promotion(tmp_path: Path, content: bytes)
     path = pointer_path(tmp_path, "toy")
     path.parent.mkdir()
     path.write_bytes(content)
-    with pytest.raises(ValidationError):
+    with pytest.raises(HeadraceError, match="pointer is damaged"):
         read_live(tmp_path, "toy")

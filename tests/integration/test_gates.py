@@ -56,18 +56,6 @@ def test_a_rejected_challenger_stops_the_run_and_is_a_written_refusal(
     assert read_live(settings.home, "shop") is None
 
 
-def test_a_model_that_predicts_one_class_cannot_pass(
-    toy_settings: Callable[[str], Settings], shop: ProductSpec
-) -> None:
-    """With a threshold that no score reaches, every row gets one class, and the gate names it."""
-    settings = toy_settings("one_class")
-    drop(settings, [1, 2])
-    runner = Runner(settings, shop.model_copy(update={"decision_threshold": 1.0}))
-    runner.load(["01", "02"], cause="test")
-    with pytest.raises(HeadraceError, match="predicts_both_classes"):
-        runner.go_all_the_way("02", cause="test")
-
-
 def materialise_alone(runner: Runner, stage: str, batch: str) -> dg.ExecuteInProcessResult:
     """Materialise one asset on its own, as a click in the UI would."""
     definitions = build_definitions(runner.settings, {runner.spec.product: runner.spec})

@@ -7,12 +7,15 @@ import dagster as dg
 import pytest
 
 from assets import ledger
+from assets.card.card import write_card
 from assets.home import Home
 from assets.live import read_live
 from assets.records import Notification
 from assets.settings import Settings
 from assets.spec import ProductSpec
 from orchestration.cli.runs import Runner
+from orchestration.score.evidence import read_evidence
+from orchestration.score_card import judge_all
 from orchestration.status import is_complete, product_status
 from tests.toy.shop import drop, headrace
 
@@ -104,6 +107,25 @@ def test_the_command_tells_the_same_story(journey: Runner) -> None:
     doctor = headrace(journey.settings, "doctor", "--json")
     assert doctor.returncode == 0, doctor.stdout
     assert "Champion" in headrace(journey.settings, "status", "shop").stdout
+
+
+def test_score_card_and_model_card_name_the_checks_that_ran(journey: Runner) -> None:
+    """What the real gates are called is what the lines look for, and the live model's card has all four blessings."""
+    card = judge_all(read_evidence(journey.settings, journey.spec))
+    told = {f"{line.section} {line.number}": line.finding for line in card.lines}
+    for line, check in {
+        "Data 1": "schema passed", "Data 3": "latency passed", "Data 4": "point_in_time passed",
+        "Model 6": "worst_slice passed", "Infrastructure 1": "deterministic passed",
+        "Infrastructure 4": "quality blessing", "Monitoring 3": "served as offline",
+    }.items():  # fmt: skip
+        assert told[line].points == 1, (line, told[line])
+        assert check in "; ".join(told[line].evidence)
+    assert told["Model 7"].missing == "no groups are declared"
+    live = read_live(journey.settings.home, "shop")
+    assert live is not None
+    _, text = write_card(journey.home, journey.spec, live.model_id)
+    for kind in ("Data: batch", "Training: this model", "Quality: this model", "Infrastructure: this model"):
+        assert f"**{kind}" in text.read_text()
 
 
 def test_bad_input_is_refused_in_words(journey: Runner) -> None:

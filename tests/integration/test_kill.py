@@ -15,7 +15,7 @@ pytestmark = pytest.mark.journey
 
 
 @pytest.mark.parametrize(
-    "point", ["assets.raw.ingest.ledger.append_batch", "bentos.release.flip_live", "bentos.release._record_live"]
+    "point", ["assets.raw.ingest.ledger.append_batch", "bentos.release.flip_live", "bentos.release.record_live"]
 )
 def test_kill_9_and_one_rerun_converge(
     toy_settings: Callable[[str], Settings],

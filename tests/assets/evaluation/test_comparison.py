@@ -165,7 +165,19 @@ def test_the_interval_of_a_roc_auc_is_delongs(product: Callable[..., ProductSpec
 def test_a_single_positive_row_says_nothing_about_a_roc_auc(product: Callable[..., ProductSpec]) -> None:
     labels = np.array([1, 0, 0, 0])
     found = compared(product("binary", "roc_auc"), labels, np.array([0.9, 0.1, 0.2, 0.3]), np.full(4, 0.5))
-    assert (found.improvement, found.low, found.high) == (0.5, -1, 1)
+    assert found.improvement == 0.5
+    assert not np.isfinite([found.low, found.high]).any()
+
+
+def test_so_few_rows_or_days_that_they_are_all_alike_promote_nothing(product: Callable[..., ProductSpec]) -> None:
+    """Regression: one day of rows, or a perfect score on a handful, had an interval without a width, above 0."""
+    labels, new, old = rows_of("binary", 3, 200)
+    spec = product("binary", "brier")
+    one_day = compare(spec, "s", "new", "old", labels, new, old, classes=(), days=np.zeros(200, dtype=np.int64))
+    assert not np.isfinite([one_day.low, one_day.high]).any()
+    ones = np.array([1, 1, 1, 0, 0, 0])
+    perfect = compared(product("binary", "roc_auc"), ones, ones * 0.8 + 0.1, np.full(6, 0.5))
+    assert not np.isfinite([perfect.low, perfect.high]).any()
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "brier", "log_loss"])

@@ -40,3 +40,8 @@ def test_a_model_is_away_from_a_persons_no_until_a_persons_yes(then: list[Decisi
 def test_the_reason_names_who_and_why() -> None:
     found = withdrawn([*LIVE, decision("BLOCKED_BY_PERSON", "two")])
     assert found["two"] == "blocked by ada@laptop: it was slow"
+
+
+def test_going_back_two_takes_the_one_in_between_away_too() -> None:
+    """Regression: a rerun of the batch in between put its model in the place of the one that was gone back to."""
+    assert set(withdrawn([*LIVE, decision("ROLLED_BACK", "one", "three")])) == {"two", "three"}

@@ -11,7 +11,29 @@ from typer.testing import CliRunner
 from assets.settings import CHECKOUT
 from orchestration.cli.main import app
 
-COMMANDS = ["new", "demo", "land", "run", "backtest", "split", "status", "history", "serve", "ui", "sql", "doctor"]
+COMMANDS = [
+    "new",
+    "demo",
+    "land",
+    "run",
+    "backtest",
+    "split",
+    "status",
+    "history",
+    "models",
+    "promote",
+    "block",
+    "rollback",
+    "accept",
+    "replay",
+    "diff",
+    "card",
+    "score-card",
+    "serve",
+    "ui",
+    "sql",
+    "doctor",
+]
 
 
 def test_help_names_every_command() -> None:
