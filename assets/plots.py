@@ -237,6 +237,3 @@ def markdown(drawn: Any, name: str) -> str:
     buffer = io.BytesIO()
     drawn.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return f"![{name}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
-
-
-_figure, _markdown = figure, markdown

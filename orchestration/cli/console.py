@@ -96,7 +96,9 @@ class RunStory(AbstractContextManager["RunStory"]):
             )
             return
         reason = failure_text(data)
-        if reason and "blocking asset check" not in reason:
+        if "blocking asset check" in reason:  # the check has said why
+            reason = "stopped by the check above"
+        elif reason:
             self.failures.append(reason)
         self._progress.console.print(f"  [red]✗[/] {step_title(step):<30} {escape(reason)}", soft_wrap=True)
 

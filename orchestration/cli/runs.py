@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from assets import ledger
+from assets.blessings import require_data
 from assets.errors import HeadraceError
 from assets.home import Home
 from assets.naming import partitions_name
@@ -91,11 +92,17 @@ class Runner:
         """Take one batch through all stages unless that was done; says whether anything was to do.
 
         With a feature selection of its own it always goes.
+
+        Raises:
+            HeadraceError: the batch is held back, waits for another source, or the run was stopped.
         """
         is_there = is_loaded(self.home, self.spec, batch_id)
         if is_there and not select and is_complete(self.home, self.spec, batch_id):
             return False
-        if not is_there:
+        if is_there:
+            with self.home.lake(self.spec.product).connect() as con:
+                require_data(con, self.spec, batch_id, where="run")
+        else:
             self._refuse_lacking([batch_id])
         self.run("train" if is_there else "journey", [batch_id], cause=cause, title=batch_id, select=select)
         return True
