@@ -29,17 +29,17 @@ def rollback(home: Home, spec: ProductSpec, to: str = "", *, reason: str, asked_
     Raises:
         HeadraceError: nothing is live, no such model was live, a person blocked it, or its bento is damaged.
     """
-    live = read_live(home.settings.home, spec.product)
-    if live is None:
-        raise HeadraceError(
-            "nothing is live, so there is nothing to roll back",
-            product=spec.product,
-            where=str(home.settings.home / "live"),
-            fix=f"headrace run {spec.product}",
-        )
     lake = home.lake(spec.product)
-    record_live(home, spec, live)
-    with lake.write_lock():
+    with lake.write_lock():  # held by a release while it flips: what is live is asked under it, not before
+        live = read_live(home.settings.home, spec.product)
+        if live is None:
+            raise HeadraceError(
+                "nothing is live, so there is nothing to roll back",
+                product=spec.product,
+                where=str(home.settings.home / "live"),
+                fix=f"headrace run {spec.product}",
+            )
+        record_live(home, spec, live)
         with lake.connect() as con:
             target = _target(con, spec, live, to)
             require_servable(home, con, spec, target)
@@ -63,10 +63,10 @@ def block(home: Home, spec: ProductSpec, model_id: str, *, reason: str, asked_by
     """
     word = blessings.override(spec, "block", model_id, reason=reason, asked_by=asked_by)
     lake, root = home.lake(spec.product), home.settings.home
-    live = read_live(root, spec.product)
-    if live is not None:
-        record_live(home, spec, live)
-    with lake.write_lock():
+    with lake.write_lock():  # a model that goes live meanwhile is either seen here, or its release sees this word
+        live = read_live(root, spec.product)
+        if live is not None:
+            record_live(home, spec, live)
         with lake.connect() as con:
             manifest = ledger.model(con, model_id)
             is_live = live is not None and live.model_id == model_id

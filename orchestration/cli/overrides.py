@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import duckdb
+
 from assets import blessings, ledger
 from assets.candidates.lookup import find_model
 from assets.card.card import write_card
@@ -51,9 +53,9 @@ def promote(settings: Settings, spec: ProductSpec, model: str, reason: str) -> N
         at=word.at,
     )
 
-    def record(con: object) -> None:
-        ledger.append_once(con, "overrides", word.override_id, manifest.as_of, word)  # type: ignore[arg-type]
-        ledger.append_once(con, "decisions", decision.decision_id, decision.as_of, decision)  # type: ignore[arg-type]
+    def record(con: duckdb.DuckDBPyConnection) -> None:
+        ledger.append_once(con, "overrides", word.override_id, manifest.as_of, word)
+        ledger.append_once(con, "decisions", decision.decision_id, decision.as_of, decision)
 
     home.lake(spec.product).transact(record)
     with out.status(f"building and asking the bento of {manifest.model_id}"):
