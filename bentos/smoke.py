@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
@@ -282,10 +282,27 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
     with suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_SECONDS)
     # the parent first, as it starts its workers anew
-    for member in {member.pid: member for member in [*family, *_family(process.pid)]}.values():
+    members = {member.pid: member for member in [*family, *_family(process.pid)]}.values()
+    for member in members:
         with suppress(psutil.NoSuchProcess):
             member.kill()
     process.wait()
+    _await_end(members)
+
+
+def _await_end(members: Iterable[psutil.Process]) -> None:
+    """Wait for processes that were killed: the signal is sent at once, their end comes when they are next scheduled."""
+    deadline = time.perf_counter() + _STOP_SECONDS
+    while any(_is_alive(member) for member in members) and time.perf_counter() < deadline:
+        time.sleep(_POLL_SECONDS / 10)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """Whether it runs; one that ended and that nobody has asked for its exit code yet does not."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _family(pid: int) -> list[Any]:
