@@ -35,6 +35,8 @@ _WARM_UP_REQUESTS = 10
 _POLL_SECONDS = 0.05
 _REQUEST_TIMEOUT_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+# how long the end of a killed process is awaited: the system needs no second, a machine with much to do some
+_END_SECONDS = 30.0
 _LOG_BYTES = 4_000
 _SEARCHED_BYTES = 100_000
 _OK = 200
@@ -292,7 +294,7 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 
 def _await_end(members: Iterable[psutil.Process]) -> None:
     """Wait for processes that were killed: the signal is sent at once, their end comes when they are next scheduled."""
-    deadline = time.perf_counter() + _STOP_SECONDS
+    deadline = time.perf_counter() + _END_SECONDS
     while any(_is_alive(member) for member in members) and time.perf_counter() < deadline:
         time.sleep(_POLL_SECONDS / 10)
 
