@@ -14,7 +14,7 @@ export BENTOML_DO_NOT_TRACK ?= True
 # uv trusts what the system trusts, as pip does
 export UV_SYSTEM_CERTS ?= 1
 
-.PHONY: help env demo test matrix lint ui bench lock clean
+.PHONY: help env demo test faults huge matrix lint ui bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -37,6 +37,12 @@ demo: env ## the main job: a year of real flights, from landed files to a served
 test: env ## the whole test suite
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+faults: env ## kill -9 at every point that changes state, and at random ones; then one rerun and the oracle (20 minutes)
+	$(BIN)/pytest -m faults tests/faults -s
+
+huge: env ## the files of gigabytes in the hostile corpus
+	$(BIN)/pytest -m huge tests/corpus -s
+
 matrix: env ## `headrace new`, land and run on many data sets, to a live bento or a written refusal (an hour)
 	$(BIN)/pytest -m matrix tests/matrix
 
@@ -53,6 +59,8 @@ bench: env ## benchmarks, each a ratio against a named rival
 	$(BIN)/python benchmarks/journey.py
 	$(BIN)/python benchmarks/definitions.py
 	$(BIN)/python benchmarks/point_in_time.py
+	$(BIN)/python benchmarks/ingest.py
+	$(BIN)/python benchmarks/concurrency.py
 
 lock: env ## pin requirements.in again (network)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url requirements.in -o requirements.lock

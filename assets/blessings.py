@@ -33,7 +33,7 @@ def verdict_of(gates: Iterable[Gate]) -> str:
 def bless_data(
     spec: ProductSpec, batch: Batch, gates: Sequence[Gate], *, champion_id: str, snapshot: int, provenance: Provenance
 ) -> Blessing:
-    """The word about one batch; of the rows it names the hash of the delivered file."""
+    """The word about one batch; of the rows it names their content: another after a correction or a replay."""
     return Blessing.model_validate(
         {
             "kind": "data",
@@ -41,7 +41,7 @@ def bless_data(
             "product": spec.product,
             "as_of": batch.batch_id,
             "model_id": champion_id,
-            "row_set_hash": batch.sha256,
+            "row_set_hash": batch.content_id,
             "data_snapshot": snapshot,
             "feature_set_id": "",
             "spec_hash": spec.spec_hash,
@@ -95,9 +95,9 @@ def write(con: duckdb.DuckDBPyConnection, blessing: Blessing) -> None:
 
 
 def data_blessing(con: duckdb.DuckDBPyConnection, spec: ProductSpec, batch_id: str) -> Blessing | None:
-    """The newest data blessing of a batch if it is about the file that is loaded and today's rules, else None."""
+    """The newest data blessing of a batch if it is about the rows that are loaded and today's rules, else None."""
     loaded = [item for item in ledger.batches(con, spec.product) if item.batch_id == batch_id]
-    hashes = {item.sha256 for item in loaded if item.status == "LOADED"}
+    hashes = {item.content_id for item in loaded if item.status == "LOADED"}
     about = _about(ledger.all_blessings(con), "data", as_of=batch_id)
     newest = about[-1] if about else None
     is_fresh = newest and newest.rules_hash == spec.data_rules_hash and newest.row_set_hash in hashes
@@ -105,14 +105,23 @@ def data_blessing(con: duckdb.DuckDBPyConnection, spec: ProductSpec, batch_id: s
 
 
 def held_batches(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """Batches that later stages must not see, with the reason: the newest word about their data is no."""
+    """Batches that later stages must not see, with the reason.
+
+    The newest word about their data is no, or is about what they held before a correction; and no person has accepted
+    them since they were loaded. `held_batches` in dbt_project/macros is the same rule in SQL.
+    """
     newest = {item.as_of: item for item in ledger.all_blessings(con) if item.kind == "data"}
+    loaded = {item.batch_id: item for name in {item.product for item in newest.values()}
+              for item in ledger.batches(con, name) if item.status == "LOADED"}  # fmt: skip
     accepted = overrides(con, "accept")
-    return {
-        batch_id: "; ".join(item.reasons)
-        for batch_id, item in newest.items()
-        if item.verdict == "NOT_BLESSED" and batch_id not in accepted
-    }
+    held = {}
+    for batch_id, item in newest.items():
+        batch, word = loaded.get(batch_id), accepted.get(batch_id)
+        is_about_it = batch is None or item.row_set_hash == batch.content_id
+        if (item.verdict == "BLESSED" and is_about_it) or (word and (batch is None or word.at >= batch.loaded_at)):
+            continue
+        held[batch_id] = "; ".join(item.reasons) if is_about_it else "corrected since it was judged"
+    return held
 
 
 def overrides(con: duckdb.DuckDBPyConnection, action: OverrideAction) -> dict[str, Override]:
@@ -179,7 +188,7 @@ def require_data(con: duckdb.DuckDBPyConnection, spec: ProductSpec, batch_id: st
             spec, where, f"the data blessing of batch {batch_id} is stale (file or rules changed since)",
             f"rules {spec.data_rules_hash[:12]}", f"rules {about[-1].rules_hash[:12]}", again,
         )  # fmt: skip
-    if newest.verdict != "BLESSED" and batch_id not in overrides(con, "accept"):
+    if newest.verdict != "BLESSED" and batch_id in held_batches(con):
         raise _refusal(
             spec, where, f"batch {batch_id} is held back by data validation", "BLESSED", "; ".join(newest.reasons),
             "deliver corrected data, change `validation` in the spec, or take it as it is: "

@@ -4,10 +4,12 @@ One writer per product at a time, readers never wait; whole transactions are ret
 locked down (no other file, no other configuration) as soon as the lake is attached. SQL of stages is not here.
 """
 
+import functools
 import hashlib
 import importlib.metadata
 import itertools
 import os
+import secrets
 import shutil
 import socket
 import sqlite3
@@ -19,24 +21,39 @@ from typing import TypeVar
 
 import duckdb
 import psutil
-from filelock import FileLock, Timeout
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from assets.errors import HeadraceError
-from assets.naming import LEDGER, MONITORING, SCHEMAS, literal, quoted, table
+from assets.kill_points import kill_point
+from assets.naming import CLEANED, FEATURES, LEDGER, MONITORING, PREDICTIONS, RAW, SCHEMAS, literal, quoted, table
+from assets.object_store import object_store
 from assets.settings import Settings
+from assets.writer import POSTGRES, check_conninfo, file_turn, postgres_turn
 
 T = TypeVar("T")
 
 _ENGINES: dict[tuple[int, str, int, bool], duckdb.DuckDBPyConnection] = {}
 _ENGINES_LOCK = threading.Lock()
-_SPILLS = itertools.count()
+_OWN_PATHS = itertools.count()
 
 # What a second writer or a crashed one leaves for a moment; anything else is not ours to repeat.
 _PASSING = ("database is locked", "conflict", "database table is locked", "could not serialize")
 
+# What the server of a shared catalog leaves while it is restarted.
+_GONE = (
+    "unable to connect to postgres",
+    "connection to server",
+    "server closed the connection",
+    "terminating connection",
+    "the connection is lost",
+    "the connection is closed",
+    "the database system is",
+)
+
 # record tables: each row is a whole record as JSON, named by its content
 RECORD_TABLES = {
+    "schema_changes": LEDGER,
+    "slots": LEDGER,
     "builds": LEDGER,
     "splits": LEDGER,
     "models": LEDGER,
@@ -56,8 +73,15 @@ RECORD_TABLES = {
 }
 _LEDGER_DDL = (
     f"""create table if not exists {table("ledger", "batches")} (
-        source varchar, batch_id varchar, file_name varchar, sha256 varchar, size_bytes bigint, status varchar,
-        reason varchar, rows_in bigint, rows_loaded bigint, rows_quarantined bigint, loaded_at timestamptz)""",
+        source varchar, batch_id varchar, version bigint, version_label varchar, file_name varchar, sha256 varchar,
+        size_bytes bigint, status varchar, reason varchar, rows_in bigint, rows_loaded bigint, rows_quarantined bigint,
+        loaded_at timestamptz)""",
+    # what each table of dbt is made of; the only table here whose rows are taken away again
+    f"""create table if not exists {table("ledger", "built")} (
+        model varchar, source varchar, batch_id varchar, content_id varchar)""",
+    f"""create table if not exists {table("raw", "quarantine")} (
+        source varchar, batch_id varchar, delivery_id varchar, row_number bigint, column_name varchar,
+        expected varchar, found varchar, raw_text varchar, quarantined_at timestamptz)""",
     *(
         f"""create table if not exists {table(schema, name)} (
         record_id varchar, batch_id varchar, recorded_at timestamptz, record varchar)"""
@@ -65,13 +89,16 @@ _LEDGER_DDL = (
     ),
 )
 
-# named by what was created, so that a lake of an older Headrace gets the tables it lacks
-_READY = f"ready-{hashlib.sha256(''.join(_LEDGER_DDL).encode()).hexdigest()[:8]}"
-
 
 def is_passing(error: BaseException) -> bool:
-    """Whether an error is about another writer, so that the whole transaction may be tried again."""
-    return isinstance(error, duckdb.Error) and any(sign in str(error).lower() for sign in _PASSING)
+    """Whether an error is about another writer or a server's restart, so that the whole transaction may be repeated."""
+    return is_gone(error) or (isinstance(error, duckdb.Error) and any(sign in str(error).lower() for sign in _PASSING))
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether an error says that the server of a shared catalog doesn't answer."""
+    is_ours = isinstance(error, duckdb.Error) or type(error).__module__.startswith("psycopg")
+    return is_ours and any(sign in str(error).lower() for sign in _GONE)
 
 
 def extension_file(name: str) -> Path:
@@ -96,18 +123,40 @@ def extension_file(name: str) -> Path:
     )
 
 
+def own_path(folder: Path, purpose: str) -> Path:
+    """A path below `folder` that no other process and no other call has; what killed processes have left is removed.
+
+    Args:
+        folder: where processes of any machine may work.
+        purpose: the start of the name.
+    """
+    start, own = f"{purpose}-{socket.gethostname()}-", os.getpid()
+    for left in folder.glob(f"{start}*"):
+        process_id, _, rest = left.name.removeprefix(start).partition("-")
+        if not process_id.isdigit():
+            continue
+        # in a container the process that follows a killed one has its number
+        is_over = not rest.startswith(_token(own)) if int(process_id) == own else not psutil.pid_exists(int(process_id))
+        if is_over and left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        elif is_over:
+            left.unlink(missing_ok=True)
+    return folder / f"{start}{own}-{_token(own)}-{next(_OWN_PATHS)}"
+
+
+@functools.cache
+def _token(process_id: int) -> str:
+    """Tells this process from another of the same number; a forked one has its own."""
+    return f"{secrets.token_hex(4)}{process_id}"
+
+
 def spill_directory(folder: Path) -> str:
     """Where one DuckDB instance of this process may spill what doesn't fit in memory; DuckDB makes and removes it.
 
     DuckDB's own default is `.tmp` in whatever folder the command was typed in, and its files have the same names in
-    every process. What a killed process of this machine has left below `folder` is removed.
+    every process.
     """
-    host = socket.gethostname()
-    for left in folder.glob(f"spill-{host}-*"):
-        process_id = left.name.removeprefix(f"spill-{host}-").partition("-")[0]
-        if process_id.isdigit() and not psutil.pid_exists(int(process_id)):
-            shutil.rmtree(left, ignore_errors=True)
-    return str(folder / f"spill-{host}-{os.getpid()}-{next(_SPILLS)}")
+    return str(own_path(folder, "spill"))
 
 
 class Lake:
@@ -132,13 +181,18 @@ class Lake:
         catalog = {"sqlite": "sqlite_scanner", "postgres": "postgres_scanner"}.get(self.catalog.split(":", 1)[0], "")
         return ["ducklake", *([catalog] if catalog else []), *([] if self.is_local else ["httpfs"])]
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether the catalog is in a PostgreSQL server."""
+        return self.catalog.startswith(POSTGRES)
+
     def attach_options(self) -> dict[str, str | bool]:
         """Options of ATTACH beside READ_ONLY. In a shared catalog each product has a schema of its own.
 
         The data path is the settings' one, not the catalog's: a home that was moved is still the same lake.
         """
         options: dict[str, str | bool] = {"DATA_PATH": self.data_path, "OVERRIDE_DATA_PATH": True}
-        if self.catalog.startswith("postgres:"):
+        if self.is_shared:
             options["METADATA_SCHEMA"] = f"headrace_{self.product}"
         return options
 
@@ -147,16 +201,23 @@ class Lake:
         return [str(self.folder), self.data_path]
 
     def exists(self) -> bool:
-        """Whether `ensure` has completed once."""
-        return (self.folder / _READY).exists()
+        """Whether `ensure` has completed once from this home."""
+        return self._ready.exists()
+
+    @property
+    def _ready(self) -> Path:
+        """Named by what was created and where: an older lake gets the tables it lacks, another one its own."""
+        made = "".join((*_LEDGER_DDL, self.settings.lake_catalog, self.settings.lake_data))
+        return self.folder / f"ready-{hashlib.sha256(made.encode()).hexdigest()[:8]}"
 
     def ensure(self) -> None:
         """Create folders, catalog (in WAL mode), schemas and ledger once; a second call costs one stat."""
         if self.exists():
             return
+        self._check_settings()
         for folder in (self.staging, self.folder / "data", self.extensions):
             folder.mkdir(parents=True, exist_ok=True)
-        with self.write_lock():
+        with self._told(), self.write_lock():
             self._install_extensions()
             if self.catalog.startswith("sqlite:"):
                 catalog = Path(self.catalog.removeprefix("sqlite:"))
@@ -171,9 +232,53 @@ class Lake:
                 for statement in _LEDGER_DDL:
                     con.execute(statement)
 
+            kill_point("lake.catalog.after")
+
+            def keep_data_out_of_the_catalog(con: duckdb.DuckDBPyConnection) -> None:
+                # a SQLite catalog can't merge the files of a table that has doubles among its inlined rows
+                for schema in (RAW, CLEANED, FEATURES, PREDICTIONS):
+                    con.execute(
+                        f"call ducklake_set_option('lake', 'data_inlining_row_limit', 0, schema => {literal(schema)})"
+                    )
+
             (self.folder / "catalog.id").touch()
-            self._retried(create)
-            (self.folder / _READY).touch()
+            self._attempts()(self._once, create)
+            self._attempts()(self._once, keep_data_out_of_the_catalog)
+            kill_point("lake.ready.before")
+            self._ready.touch()
+
+    def _check_settings(self) -> None:
+        """Refuse places that can't be a lake's.
+
+        Raises:
+            HeadraceError: the data of several products would lie in one folder, or the catalog can't be reached so.
+        """
+        if not self.catalog.startswith(("sqlite:", POSTGRES)):  # not shown: it may have a password in it
+            raise HeadraceError(
+                "the address of the lake's catalog is none",
+                product=self.product,
+                where="HEADRACE_LAKE_CATALOG",
+                expected="sqlite:PATH, or postgres:dbname=NAME host=HOST user=USER",
+                found="something else",
+                fix="correct it (see docs/shared-deployment.md)",
+            )
+        if "{product}" not in self.settings.lake_data:
+            raise HeadraceError(
+                "all products would share one folder of data files",
+                product=self.product,
+                where="HEADRACE_LAKE_DATA",
+                expected="an address with {product} in it, such as s3://bucket/{product}/",
+                found=self.settings.lake_data,
+                fix="put {product} into it",
+            )
+        if self.is_shared:
+            check_conninfo(self.product, self._conninfo)
+        if not self.is_local:
+            object_store()
+
+    @property
+    def _conninfo(self) -> str:
+        return self.catalog.removeprefix(POSTGRES)
 
     def _install_extensions(self) -> None:
         with duckdb.connect(config={"extension_directory": str(self.extensions)}) as con:
@@ -181,47 +286,22 @@ class Lake:
                 con.execute(f"install {literal(str(extension_file(name)))}")
 
     @contextmanager
-    def write_lock(self) -> Iterator[None]:
-        """Hold this product's writer's place; the system frees it when a process dies.
+    def write_lock(self) -> Iterator[Callable[[], None]]:
+        """Hold this product's writer's place, on this machine or in the shared catalog; it ends with the process.
+
+        Yields:
+            a function that raises when the place was lost meanwhile.
 
         Raises:
             HeadraceError: another writer kept it longer than the settings allow.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / "writer.lock", is_singleton=True)
-        try:
-            lock.acquire(timeout=self.settings.lock_timeout_seconds)
-        except Timeout:
-            raise HeadraceError(
-                "another process is writing to the lake",
-                product=self.product,
-                where=str(self.folder / "writer.lock"),
-                expected=f"a turn within {self.settings.lock_timeout_seconds:g} s",
-                fix="let the other run end or stop it, then run again; nothing was written",
-            ) from None
-        try:
-            with self._advisory_lock():
-                yield
-        finally:
-            lock.release()
-
-    @contextmanager
-    def _advisory_lock(self) -> Iterator[None]:
-        """With a PostgreSQL catalog, writers on other machines take turns by an advisory lock of the catalog."""
-        if not self.catalog.startswith("postgres:"):
-            yield
-            return
-        self.extensions.mkdir(parents=True, exist_ok=True)
-        self._install_extensions()
-        with duckdb.connect(config={"extension_directory": str(self.extensions)}) as con:
-            con.execute("load postgres_scanner")
-            con.execute(f"attach {literal(self.catalog.removeprefix('postgres:'))} as pg (type postgres)")
-            key = int.from_bytes(self.product.encode()[:7], "big")
-            # Inside a transaction the attached connection is pinned, so the lock lives until the commit below.
-            con.execute("begin")
-            con.execute(f"call postgres_execute('pg', 'select pg_advisory_xact_lock({key})')")
-            yield
-            con.execute("commit")
+        seconds = self.settings.lock_timeout_seconds
+        if self.is_shared:
+            with postgres_turn(self.product, self._conninfo, seconds) as check:
+                yield check
+        else:
+            with file_turn(self.product, self.folder / "writer.lock", seconds):
+                yield lambda: None
 
     @contextmanager
     def connect(self, *, read_only: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -230,8 +310,11 @@ class Lake:
         Each use is a connection of its own (transaction, temporary tables); the engine below it is kept for the
         process, because verifying the extensions' signatures costs 0.6 CPU seconds each time they are loaded.
         Between transactions it holds no lock on the catalog.
+
+        Raises:
+            HeadraceError: the server of a shared catalog doesn't answer.
         """
-        with self._engine(read_only=read_only).cursor() as con:
+        with self._told(), self._engine(read_only=read_only).cursor() as con:
             yield con
 
     def _engine(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
@@ -254,6 +337,8 @@ class Lake:
         try:
             for name in self.extension_names():
                 con.execute(f"load {name}")
+            if not self.is_local:
+                con.execute(object_store().secret_sql(self.data_path))
             con.execute("set global timezone='UTC'")
             options = self.attach_options() | ({"READ_ONLY": True} if read_only else {})
             listed = ", ".join(
@@ -275,19 +360,63 @@ class Lake:
         `work` must decide from what it reads in its own transaction (the ledger) whether it still has to be done:
         a commit can succeed without its acknowledgement being seen.
         """
-        with self.write_lock():
-            return self._retried(work)
 
-    def _retried(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        result: T = self._attempts()(self._once, work)
-        return result
+        def attempt() -> T:
+            with self.write_lock() as check:
+                return self._once(work, check)
 
-    def _once(self, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        with self.connect(read_only=False) as con:
+        with self._told():
+            result: T = self._attempts()(attempt)
+            return result
+
+    def _once(self, work: Callable[[duckdb.DuckDBPyConnection], T], check: Callable[[], None] = lambda: None) -> T:
+        with self._engine(read_only=False).cursor() as con:
             con.execute("begin")
             result = work(con)
+            check()
+            kill_point("lake.commit.before")
             con.execute("commit")
+            kill_point("lake.commit.after")
             return result
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say in words what a server or a store that isn't there, or refuses, makes of a statement."""
+        try:
+            yield
+        except Exception as error:
+            found = (str(error).strip().splitlines() or [""])[0]
+            if is_gone(error):
+                raise HeadraceError(
+                    "the lake's catalog doesn't answer",
+                    product=self.product,
+                    where=self.catalog,
+                    expected="a PostgreSQL server",
+                    found=found,
+                    fix="start it or correct HEADRACE_LAKE_CATALOG, then run again; what was committed is safe",
+                ) from None
+            if not isinstance(error, duckdb.Error):
+                raise
+            if self.is_shared and "permission denied" in str(error):
+                raise HeadraceError(
+                    "the lake's catalog refuses its user",
+                    product=self.product,
+                    where=self.catalog,
+                    expected="a user that may create a schema in the database",
+                    found=found,
+                    fix="grant create on database ... to that user, then run again",
+                ) from None
+            if not self.is_local and (isinstance(error, duckdb.HTTPException) or "for HTTP" in found):
+                raise HeadraceError(
+                    "the object store of the lake's data refuses, or doesn't answer",
+                    product=self.product,
+                    where=self.data_path,
+                    expected="a bucket that is there, which the keys may read and write",
+                    found=found,
+                    fix="start the store, create the bucket or correct HEADRACE_LAKE_DATA, then run again; what was "
+                    "committed is safe",
+                ) from None
+            raise
 
     @staticmethod
     def _attempts() -> Retrying:
@@ -312,11 +441,12 @@ def newest_snapshot(con: duckdb.DuckDBPyConnection) -> int:
 
 def has_table(con: duckdb.DuckDBPyConnection, schema: str, name: str) -> bool:
     """Whether a table of the lake exists."""
-    found = con.execute(
-        "select count(*) from duckdb_tables() where database_name = 'lake' and schema_name = ? and table_name = ?",
-        [schema, name],
-    ).fetchone()
-    return bool(found and found[0])
+    # asked of the table itself: DuckDB's list of tables counts the rows of each (0.6 s against 0.03 s)
+    try:
+        con.execute(f"select 1 from {table(schema, name)} limit 0")
+    except duckdb.CatalogException:
+        return False
+    return True
 
 
 def write_file_atomically(path: Path, content: bytes) -> None:

@@ -3,8 +3,9 @@
 Rows are appended once by their record id inside the caller's transaction; nothing is updated or deleted.
 """
 
+import sys
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import duckdb
@@ -13,7 +14,17 @@ from pydantic import ValidationError
 from assets.errors import HeadraceError
 from assets.lake import RECORD_TABLES, Lake
 from assets.naming import table
-from assets.records import Alert, Batch, Blessing, Decision, EvaluationReport, ModelManifest, Record, SplitManifest
+from assets.records import (
+    Alert,
+    Batch,
+    Blessing,
+    Decision,
+    EvaluationReport,
+    ModelManifest,
+    Record,
+    SchemaChange,
+    SplitManifest,
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -25,26 +36,97 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def append_batch(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
-    """Append what became of one delivered file."""
+def append_batch(con: duckdb.DuckDBPyConnection, batch: Batch) -> Batch:
+    """Append what became of one delivery; behind all that was written before, also when a clock was set back."""
+    last = con.execute(f"select max(loaded_at) from {table('ledger', 'batches')}").fetchall()[0][0]
+    if last is not None and batch.loaded_at <= last:
+        batch = batch.model_copy(update={"loaded_at": last + timedelta(microseconds=1)})
     values = [getattr(batch, name) for name in _BATCH_COLUMNS]
     marks = ", ".join("?" for _ in values)
     con.execute(f"insert into {table('ledger', 'batches')} ({', '.join(_BATCH_COLUMNS)}) values ({marks})", values)
+    return batch
 
 
-def batches(con: duckdb.DuckDBPyConnection, source: str | None = None) -> list[Batch]:
-    """Delivered files in the order of their batch, refused ones too."""
+def deliveries(con: duckdb.DuckDBPyConnection, source: str | None = None) -> list[Batch]:
+    """Everything that was ever written about deliveries, in the order of writing."""
     rows = con.execute(
         f"select {', '.join(_BATCH_COLUMNS)} from {table('ledger', 'batches')} "
-        "where $source is null or source = $source order by source, batch_id, loaded_at",
+        "where $source is null or source = $source order by loaded_at, source, batch_id, version, rows_loaded",
         {"source": source},
     ).fetchall()
     return [Batch.model_validate(dict(zip(_BATCH_COLUMNS, row, strict=True))) for row in rows]
 
 
+def batches(con: duckdb.DuckDBPyConnection, source: str | None = None) -> list[Batch]:
+    """What counts now, by source and batch: of each loaded batch its newest version, and files that wait in quarantine.
+
+    A file that was refused or skipped and was loaded later counts as loaded only.
+    """
+    return current_batches(deliveries(con, source))
+
+
+def current_batches(written: Iterable[Batch]) -> list[Batch]:
+    """Of everything written about deliveries, in the order of writing, what counts now."""
+    loaded: dict[tuple[str, str], Batch] = {}
+    others: dict[tuple[str, str, str], Batch] = {}
+    for item in written:
+        place = (item.source, item.file_name, item.sha256)
+        others.pop(place, None)
+        if item.status != "LOADED":
+            others[place] = item
+            before = loaded.get((item.source, item.batch_id))
+            if item.status == "DUPLICATE" and item.version and before and before.version <= item.version:
+                del loaded[item.source, item.batch_id]  # another batch has the same content
+        elif (item.source, item.batch_id) not in loaded or item.version >= loaded[item.source, item.batch_id].version:
+            loaded[item.source, item.batch_id] = item
+    return sorted(
+        (*loaded.values(), *others.values()), key=lambda item: (item.source, item.batch_id, item.loaded_at, item.sha256)
+    )
+
+
 def loaded_batch_ids(con: duckdb.DuckDBPyConnection, source: str) -> list[str]:
     """Ids of the loaded batches of a source, sorted."""
     return sorted({batch.batch_id for batch in batches(con, source) if batch.status == "LOADED"})
+
+
+def skipped_batch_ids(con: duckdb.DuckDBPyConnection, source: str) -> set[str]:
+    """Batches of which nothing is loaded, since their file repeats what counts in another batch."""
+    written = deliveries(con, source)
+    loaded = {item.batch_id for item in current_batches(written) if item.status == "LOADED"}
+    return {item.batch_id for item in repeating(written)} - loaded
+
+
+def repeating(written: Iterable[Batch]) -> list[Batch]:
+    """Of everything written, in the order of writing, the files that repeat what counts in an earlier batch.
+
+    Once that batch is corrected they repeat nothing any more, and are to be loaded.
+    """
+    written = list(written)
+    first: dict[tuple[str, str], str] = {}
+    for item in current_batches(written):
+        if item.status == "LOADED":
+            first.setdefault((item.source, item.sha256), item.batch_id)
+    newest = {(item.source, item.file_name): item for item in written}
+    return [
+        item
+        for item in newest.values()
+        if item.status == "DUPLICATE" and first.get((item.source, item.sha256), chr(sys.maxunicode)) <= item.batch_id
+    ]
+
+
+def built_from(con: duckdb.DuckDBPyConnection, model: str, source: str) -> dict[str, str]:
+    """Batches that a table of dbt (`schema.name`) is made of, with their content; empty if it is built whole."""
+    found = con.execute(
+        f"select batch_id, content_id from {table('ledger', 'built')} where model = ? and source = ?", [model, source]
+    ).fetchall()
+    return {str(batch_id): str(content_id) for batch_id, content_id in found}
+
+
+def schema_changes(con: duckdb.DuckDBPyConnection, about: Iterable[Batch]) -> list[SchemaChange]:
+    """Differences from the contract that were allowed in these deliveries."""
+    wanted = {(item.source, item.delivery_id, item.batch_id) for item in about}
+    found = [item for _, item in records(con, "schema_changes", SchemaChange)]
+    return [item for item in found if (item.source, item.delivery_id, item.batch_id) in wanted]
 
 
 def record_table(name: str) -> str:
@@ -58,7 +140,10 @@ def append_once(con: duckdb.DuckDBPyConnection, name: str, record_id: str, batch
     present = con.execute(f"select 1 from {target} where record_id = ? limit 1", [record_id]).fetchone()
     if present:
         return False
-    con.execute(f"insert into {target} values (?, ?, ?, ?)", [record_id, batch_id, now(), record.to_json()])
+    # behind all that was written before, also when a clock was set back: the newest word is the one that counts
+    last = con.execute(f"select max(recorded_at) from {target}").fetchall()[0][0]
+    moment = now() if last is None else max(now(), last + timedelta(microseconds=1))
+    con.execute(f"insert into {target} values (?, ?, ?, ?)", [record_id, batch_id, moment, record.to_json()])
     return True
 
 

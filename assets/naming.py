@@ -52,3 +52,8 @@ def partitions_name(product: str) -> str:
 def is_batch_id(text: str) -> bool:
     """Whether a text may become a partition key: letters, digits, ``_``, ``.`` and ``-`` only."""
     return BATCH_ID.fullmatch(text) is not None
+
+
+def version_order(label: str) -> tuple[tuple[int, str], ...]:
+    """Sorts version labels as a person reads them: v2 before v10, none before any."""
+    return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.findall(r"\d+|\D+", label))

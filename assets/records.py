@@ -33,19 +33,58 @@ class Record(BaseModel):
 
 
 class Batch(Record):
-    """One delivered file: what was in it and what became of its rows (`loaded` + `quarantined` = `rows_in`)."""
+    """What became of one delivery: a file, or changes of a table (`loaded` + `quarantined` = `rows_in`).
+
+    A batch has one delivery, or several if it was corrected; `ledger.batches` gives the one that counts. When rows of
+    its quarantine are replayed, the delivery gets another row in the ledger, and the newest counts.
+    """
 
     source: str
     batch_id: str
+    version: int = Field(
+        default=1,
+        description="1, then one more for each further delivery of the batch (of a register: of the source); 0 of a "
+        "duplicate that was never loaded",
+    )
+    version_label: str = Field(default="", description="what the file's name says (group `version`); the greater wins")
     file_name: str
     sha256: str
     size_bytes: int
-    status: Literal["LOADED", "REFUSED"]
+    status: Literal["LOADED", "SUPERSEDED", "REFUSED", "DUPLICATE"] = Field(
+        description="SUPERSEDED: loaded beside the rows that count, since a greater version was there before it"
+    )
     reason: str = ""
     rows_in: int = 0
     rows_loaded: int = 0
     rows_quarantined: int = 0
     loaded_at: datetime
+
+    @property
+    def delivery_id(self) -> str:
+        """Names the delivery: its rows in raw and in quarantine carry it."""
+        return f"{self.sha256[:16]}.{self.version}"
+
+    @property
+    def content_id(self) -> str:
+        """Names what the batch's rows are now; another one after a correction or a replay of its quarantine."""
+        return f"{self.delivery_id}-{self.rows_loaded}"
+
+
+class SchemaChange(Record):
+    """A difference between a delivery's columns and the contract that was accepted, not refused."""
+
+    source: str
+    batch_id: str
+    delivery_id: str
+    kind: Literal["added", "dropped", "renamed", "widened", "rescued"]
+    column: str
+    before: str = Field(default="", description="name or type in the contract")
+    after: str = Field(default="", description="name or type in the delivery")
+
+    @property
+    def change_id(self) -> str:
+        """Named by its content."""
+        return content_hash(self.model_dump(mode="json"))[:16]
 
 
 class SplitPart(Record):
@@ -485,7 +524,7 @@ class Alert(Record):
     """Something a person should see."""
 
     product: str
-    kind: Literal["drift", "degradation", "refused_file", "gate", "notification"]
+    kind: Literal["drift", "degradation", "refused_file", "correction", "gate", "notification"]
     batch_id: str
     cause: str
     message: str

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     dbt_project: Path = Field(default=CHECKOUT / "dbt_project", description="the dbt project of all products")
     threads: int = Field(default=2, ge=1, description="threads of DuckDB, LightGBM and onnxruntime")
     lock_timeout_seconds: float = Field(default=600.0, gt=0, description="how long a writer waits for its turn")
+    read_memory_megabytes: int = Field(default=2048, ge=256, description="of the process that reads a landed file")
+    read_timeout_seconds: float = Field(default=3600.0, gt=0, description="how long it may read one file")
+    read_unpacked_gigabytes: float = Field(default=50.0, gt=0, description="how large a packed file may become")
     ui_port: int = Field(default=3000, ge=1, le=65535)
     reports_port: int = Field(default=3001, ge=1, le=65535, description="where `headrace ui` serves the HTML reports")
     notify_webhook: str = Field(default="", description="address that a completed feature batch is posted to, as JSON")
@@ -56,6 +59,11 @@ class Settings(BaseSettings):
     def landing(self) -> Path:
         """The folder into which files are dropped, one folder per product."""
         return self.home / "landing"
+
+    @property
+    def quarantine(self) -> Path:
+        """The bytes of deliveries that were refused or have rows in quarantine, one folder per product."""
+        return self.home / "quarantine"
 
     @property
     def models(self) -> Path:
@@ -91,11 +99,13 @@ class Settings(BaseSettings):
         return path if path.endswith("/") else path + "/"
 
     def environment(self) -> dict[str, str]:
-        """What a child process needs to find the same home, silent on the wire."""
+        """What a child process needs to find the same home and lakes, silent on the wire."""
         return {
             **os.environ,
             **{name: os.environ.get(name, value) for name, value in {**TELEMETRY_OFF, **PATIENT_THREADS}.items()},
             "HEADRACE_HOME": str(self.home),
+            "HEADRACE_LAKE_CATALOG": self.lake_catalog,
+            "HEADRACE_LAKE_DATA": self.lake_data,
             "DAGSTER_HOME": str(self.dagster),
             "BENTOML_HOME": str(self.bentos),
         }

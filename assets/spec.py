@@ -4,11 +4,13 @@ Pure: it reads text and returns a frozen ``ProductSpec``, or raises a ``Headrace
 and fix. What a stage does with the spec is in the stage's folder.
 """
 
+import codecs
 import difflib
 import hashlib
 import json
 import math
 import re
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -28,8 +30,9 @@ Strategy = Literal["temporal", "stratified", "random", "sequential", "group", "t
 # safe either way; the one in C takes a tenth of the time
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-# columns of every raw table, and tables beside those of a product's sources
+# columns of every raw table (those that start with headrace_ as well), and tables beside those of a product's sources
 _OUR_COLUMNS = {"batch_id", "row_number"}
+_OUR_SUFFIX = "_superseded"
 _OUR_TABLES = {"quarantine", "labels"}
 # columns that splits and the predictions table put beside the key
 _OUR_KEYS = {
@@ -48,13 +51,136 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class SourceSpec(_Part):
-    """Files that land: which names they have and what columns they must hold."""
+def fold_name(name: str) -> str:
+    """A column name as it is compared: Unicode spellings of one text, and upper and lower case, are the same."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
-    files: str = Field(description="regular expression of the whole file name; the group `batch` is the batch id")
+
+class CsvSpec(_Part):
+    """How a delimited text file is written."""
+
+    delimiter: str = Field(default=",", min_length=1, max_length=1, description="one character; '\\t' is a tab")
+    quote: str = Field(default='"', description="one ASCII character around fields; empty for none")
+    escape: str = Field(default='"', description="one ASCII character before a quote inside a quoted field")
+    encoding: str = Field(
+        default="auto", description="a codec such as cp1252; auto is UTF-8, or UTF-16 where the file begins so"
+    )
+    header: bool = Field(default=True, description="without one, fields are the columns of the spec in their order")
+    decimal: Literal[".", ","] = Field(default=".", description="before the decimals of a number")
+    thousands: Literal["", ".", ",", " ", "'"] = Field(default="", description="between thousands of a number")
+    date_format: str = Field(default="", description="of DATE columns as in strptime, '%d.%m.%Y'; ISO 8601 when empty")
+    timestamp_format: str = Field(default="", description="of TIMESTAMP columns; ISO 8601 when empty")
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_codec(cls, value: str) -> str:
+        if value != "auto":
+            try:
+                codecs.lookup(value)
+            except LookupError:
+                raise ValueError(f"no encoding is called {value}; write for example utf-8 or cp1252") from None
+        return value
+
+    @field_validator("quote", "escape")
+    @classmethod
+    def _is_one_byte(cls, value: str) -> str:
+        if len(value) > 1 or not value.isascii():
+            raise ValueError("one ASCII character, such as '\"', or empty for none; the parser takes no other")
+        return value
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.escape == self.delimiter:
+            raise ValueError("delimiter and escape are two different characters")
+        signs = [self.delimiter, *([self.quote] if self.quote else [])]
+        if len(set(signs)) < len(signs) or {"\n", "\r", "\x00"} & {*signs, self.escape}:
+            raise ValueError("delimiter and quote are two different characters, no line ends")
+        if self.thousands == self.decimal:
+            raise ValueError("thousands and decimal are two different characters")
+        return self
+
+
+class ArrivalSpec(_Part):
+    """When a landed file is whole."""
+
+    settle_seconds: float = Field(default=4.0, ge=0, description="unchanged in size and time for so long")
+    done_marker: bool = Field(
+        default=False, description="wait for an empty file of the same name with .done behind it instead"
+    )
+
+
+# what a period has several of
+COUNTED: dict[str, tuple[str, ...]] = {
+    "day": ("hour",),
+    "week": ("hour", "day"),
+    "month": ("hour", "day"),
+    "quarter": ("hour", "day", "month"),
+    "year": ("hour", "day", "month"),
+}
+
+
+class CoverageSpec(_Part):
+    """Which period a batch is, so that a part of one is noticed: a "year" of 38 days is not a year."""
+
+    column: str = Field(description="a DATE or TIMESTAMP column of the source")
+    period: Literal["day", "week", "month", "quarter", "year"] = Field(
+        description="what a batch id names: 2013-03-01, 2013-W09, 2013-03, 2013-Q1, 2013"
+    )
+    every: Literal["hour", "day", "month"] = Field(default="day", description="what has at least one row")
+    min_share: Share = Field(default=0.9, description="of the hours, days or months of the period")
+    severity: Literal["warn", "block"] = "warn"
+
+    @model_validator(mode="after")
+    def _finer(self) -> Self:
+        if self.every not in COUNTED[self.period]:
+            raise ValueError(f"every: of a {self.period} count {' or '.join(COUNTED[self.period])}")
+        return self
+
+
+class PostgresSpec(_Part):
+    """A table of a PostgreSQL database: one snapshot, then its changes."""
+
+    connection: str = Field(
+        default="HEADRACE_POSTGRES", pattern=r"^[A-Z][A-Z0-9_]*$",
+        description="environment variable with the connection string; it never stands in a file",
+    )  # fmt: skip
+    table: str = Field(pattern=r"^[^.\x00]+(\.[^.\x00]+)?$", description="schema.table; schema public when left out")
+    key: tuple[str, ...] = Field(default=(), description="columns that name a row; the primary key when left out")
+    chunk_rows: int = Field(default=50_000, ge=1, description="rows of the snapshot fetched at a time")
+    max_batch_changes: int = Field(default=100_000, ge=1, description="changes from which a batch ends")
+
+
+class SourceSpec(_Part):
+    """Files that land, or a table of a database: which columns they must hold and what happens if they don't."""
+
+    files: str = Field(
+        default="",
+        description="regular expression of the whole file name; the group `batch` is the batch id, the optional group "
+        "`version` says which of two files of a batch counts (the greater)",
+    )
+    postgres: PostgresSpec | None = Field(default=None, description="instead of files")
+    location: str = Field(
+        default="",
+        pattern=r"^$|^s3://[^/\s]+(/\S*)?$",
+        description="where files land: s3://bucket/prefix/, or the home's landing folder when empty",
+    )
+    format: Literal["auto", "csv", "parquet", "jsonl", "excel"] = Field(
+        default="auto", description="auto: by the end of the name; .gz and .zst are unpacked"
+    )
+    csv: CsvSpec = CsvSpec()
+    sheet: str = Field(default="", description="of an Excel workbook; the first when empty")
     columns: dict[str, ColumnType] = Field(min_length=1, description="column name as in the header -> DuckDB type")
     required: tuple[str, ...] = Field(default=(), description="columns that must not be empty in any row")
-    nulls: tuple[str, ...] = Field(default=("",), description="texts that mean no value")
+    nulls: tuple[str, ...] = Field(
+        default=("",), description="texts that mean no value; with [] an empty text is a value"
+    )
+    contract: Literal["freeze", "rescue", "evolve"] = Field(
+        default="rescue",
+        description="freeze: any change quarantines the file; rescue: unknown fields are kept as JSON, rows with bad "
+        "values quarantined; evolve: new columns are added, types widened, recorded",
+    )
+    arrival: ArrivalSpec = ArrivalSpec()
+    coverage: CoverageSpec | None = None
     optional: bool = Field(default=False, description="of a reference: a batch doesn't wait for it")
     description: str = ""
 
@@ -69,19 +195,32 @@ class SourceSpec(_Part):
         return value
 
     @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if bool(self.files) == bool(self.postgres):
+            raise ValueError("a source has either files or postgres; name the files, or the table")
+        if self.postgres and (self.location or self.coverage):
+            raise ValueError("location and coverage are about files; remove them beside postgres")
+        lost = sorted({*(self.postgres.key if self.postgres else ())} - set(self.columns))
+        if lost:
+            raise ValueError(f"postgres.key: {', '.join(lost)} is no column; add it to columns")
+        return self
+
+    @model_validator(mode="after")
     def _required_exist(self) -> Self:
         unknown = sorted(set(self.required) - set(self.columns))
         if unknown:
             raise ValueError(
                 f"required names columns that are not in columns: {', '.join(unknown)}; add or remove them"
             )
+        if self.coverage and self.columns.get(self.coverage.column) not in ("DATE", "TIMESTAMP", "TIMESTAMPTZ"):
+            raise ValueError(f"coverage.column: {self.coverage.column} is no DATE or TIMESTAMP column; name one")
         return self
 
     @model_validator(mode="after")
     def _columns_are_free(self) -> Self:
-        lower = [name.lower() for name in self.columns]  # SQL names are the same in upper and lower case
-        taken = [n for n in self.columns if n.lower() in _OUR_COLUMNS or n.lower().startswith("headrace_")]
-        twice = [name for name in self.columns if lower.count(name.lower()) > 1]
+        folded = [fold_name(name) for name in self.columns]  # SQL names are the same in upper and lower case
+        taken = [n for n in self.columns if fold_name(n) in _OUR_COLUMNS or fold_name(n).startswith("headrace_")]
+        twice = [name for name in self.columns if folded.count(fold_name(name)) > 1]
         if taken or twice:
             raise ValueError(
                 f"columns: {', '.join(taken or twice)}: {'the lake has columns of' if taken else 'twice'} that name; "
@@ -92,7 +231,7 @@ class SourceSpec(_Part):
     @property
     def has_batch(self) -> bool:
         """Whether each file is a batch of its own (else each new content replaces the last)."""
-        return "(?P<batch>" in self.files
+        return self.postgres is not None or "(?P<batch>" in self.files
 
 
 class TimeSpec(_Part):
@@ -472,8 +611,13 @@ class ProductSpec(_Part):
         if self.product in self.references:
             raise ValueError(f"references.{self.product}: the name is the product's own; rename the reference")
         taken = sorted(_OUR_TABLES & set(self.sources))
+        taken += [name for name in self.sources if name.endswith(_OUR_SUFFIX)]
         if taken:
             raise ValueError(f"{', '.join(taken)}: the lake has a table of that name; rename product or reference")
+        if any(item.postgres for item in self.references.values()):
+            raise ValueError("references: postgres is for the product's own source; deliver references as files")
+        if self.source.postgres and any(item.has_batch for item in self.references.values()):
+            raise ValueError("references: beside postgres no file is of a batch; deliver registers, without `batch`")
         reserved = sorted(_OUR_KEYS & set(self.key))
         if reserved:
             raise ValueError(

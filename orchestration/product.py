@@ -8,12 +8,14 @@ import assets.candidates.definitions
 import assets.cleaned.definitions
 import assets.evaluation.definitions
 import assets.features.definitions
+import assets.maintenance.definitions
 import assets.monitoring.definitions
 import assets.predictions.definitions
 import assets.promotion.definitions
 import assets.raw.definitions
 import assets.splits.definitions
 import bentos.definitions
+import sensors.changes
 import sensors.drift
 import sensors.new_files
 from assets.spec import ProductSpec
@@ -28,6 +30,8 @@ def build_product(spec: ProductSpec, manifest: dict[str, Any]) -> dg.Definitions
         manifest: the product's part of dbt's manifest.
     """
     made = jobs.build(spec)
+    arrivals = sensors.changes if spec.source.postgres else sensors.new_files
+    maintenance, weekly = assets.maintenance.definitions.build(spec)
     stages = [
         *assets.raw.definitions.build(spec),
         *assets.cleaned.definitions.build(spec, manifest),
@@ -43,10 +47,10 @@ def build_product(spec: ProductSpec, manifest: dict[str, Any]) -> dg.Definitions
     return dg.Definitions(
         assets=[stage for stage in stages if not isinstance(stage, dg.AssetChecksDefinition)],
         asset_checks=[stage for stage in stages if isinstance(stage, dg.AssetChecksDefinition)],
-        jobs=list(made.values()),
+        jobs=[*made.values(), maintenance],
         sensors=[
-            sensors.new_files.build(spec, load_job=made["load"], journey_job=made["journey"]),
+            arrivals.build(spec, load_job=made["load"], journey_job=made["journey"]),
             sensors.drift.build(spec, train_job=made["train"]),
         ],
-        schedules=schedules.build(spec, train_job=made["train"]),
+        schedules=[*schedules.build(spec, train_job=made["train"]), weekly],
     )

@@ -28,6 +28,8 @@ def product_status(home: Home, spec: ProductSpec) -> dict[str, Any]:
         held = held_batches(con)
         performance = performance_reports(con)
         drift = {item.batch_id: item for _, item in ledger.records(con, "drift", DriftReport)}
+        built = ledger.built_from(con, f"{FEATURES}.{spec.product}", spec.product)
+    own = [batch for batch in delivered if batch.status == "LOADED" and batch.source == spec.product]
     loaded = [batch for batch in delivered if batch.status == "LOADED"]
     about = [(at, item) for at, item in decisions if item.verdict != "LIVE"]
     return {
@@ -39,6 +41,11 @@ def product_status(home: Home, spec: ProductSpec) -> dict[str, Any]:
         "rows_in": sum(batch.rows_in for batch in loaded),
         "rows_loaded": sum(batch.rows_loaded for batch in loaded),
         "rows_quarantined": sum(batch.rows_quarantined for batch in loaded),
+        "corrected_batches": {batch.batch_id: batch.version for batch in own if batch.version > 1},
+        "stale_batches": [
+            batch.batch_id for batch in own if built.get(batch.batch_id, batch.content_id) != batch.content_id
+        ],
+        "skipped_files": [_batch(batch) for batch in delivered if batch.status == "DUPLICATE"],
         "refused_files": [_batch(batch) for batch in delivered if batch.status == "REFUSED"],
         "champion": _champion(spec, live, evaluations),
         "gates": _gates(blessings, live),
@@ -108,13 +115,23 @@ def is_complete(home: Home, spec: ProductSpec, batch_id: str) -> bool:
 
 
 def is_loaded(home: Home, spec: ProductSpec, batch_id: str) -> bool:
-    """Whether a batch is in raw, was validated under today's rules, and has become features unless it is held back."""
+    """Whether a batch is in raw, was validated under today's rules, and has become features unless it is held back.
+
+    Features of what the batch held before a correction, or before rows of its quarantine were replayed, are stale. Of a
+    batch whose file repeats another's content there is nothing to load.
+    """
     with home.lake(spec.product).connect() as con:
-        in_ledger = batch_id in ledger.loaded_batch_ids(con, spec.product)
-        if not in_ledger or data_blessing(con, spec, batch_id) is None:
+        built = ledger.built_from(con, f"{FEATURES}.{spec.product}", spec.product)
+        if batch_id in ledger.skipped_batch_ids(con, spec.product):
+            return batch_id not in built
+        loaded = {item.batch_id: item for item in ledger.batches(con, spec.product) if item.status == "LOADED"}
+        if batch_id not in loaded or data_blessing(con, spec, batch_id) is None:
             return False
         if batch_id in held_batches(con):
             return True
+        if built:
+            return built.get(batch_id) == loaded[batch_id].content_id
+        # a table that is built whole each time
         return has_table(con, FEATURES, spec.product) and _has_batch(con, FEATURES, spec.product, batch_id)
 
 

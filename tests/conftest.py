@@ -1,6 +1,7 @@
 """What tests share: homes below temporary folders, and a toy product: orders that are sent back or not."""
 
 import copy
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from assets.home import Home
 from assets.lake import Lake
 from assets.settings import Settings
 from assets.spec import ProductSpec
+from tests import servers
+
+# `HEADRACE_TEST_DEPLOYMENT=shared pytest ...` runs the same tests on PostgreSQL and an object store
+UPDATE_GRAPH = "HEADRACE_UPDATE_GRAPH"
+DEPLOYMENT = "HEADRACE_TEST_DEPLOYMENT"
 
 # the same examples in every run, and no deadline: the machine is shared
 settings.register_profile(
@@ -100,15 +106,15 @@ def toy() -> ProductSpec:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(tmp_path: Path, settings_at: Callable[..., Settings]) -> Home:
     """An empty home; its lakes cost a second each, at their first use."""
-    return Home(Settings(home=tmp_path / "home"))
+    return Home(settings_at(tmp_path / "home"))
 
 
 @pytest.fixture(scope="session")
-def session_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+def session_home(tmp_path_factory: pytest.TempPathFactory, settings_at: Callable[..., Settings]) -> Home:
     """A home for all tests; each uses sources, batches and ids of its own."""
-    return Home(Settings(home=tmp_path_factory.mktemp("session") / "home"))
+    return Home(settings_at(tmp_path_factory.mktemp("session") / "home"))
 
 
 @pytest.fixture(scope="session")
@@ -119,8 +125,65 @@ def lake(session_home: Home) -> Lake:
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_settings_from_outside() -> Iterator[None]:
-    """A developer's HEADRACE_ variables must not reach a test."""
+    """A developer's variables must not reach a test, nor a test a developer's database or bucket."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("HEADRACE_LAKE_CATALOG", "HEADRACE_LAKE_DATA", "HEADRACE_PRODUCTS", "HEADRACE_HOME"):
-            patch.delenv(name, raising=False)
+        for name in os.environ:
+            if name.startswith(("HEADRACE_", "AWS_", "PG")) and name not in (DEPLOYMENT, UPDATE_GRAPH):
+                patch.delenv(name)
         yield
+
+
+@pytest.fixture(scope="session")
+def settings_at(request: pytest.FixtureRequest) -> Callable[..., Settings]:
+    """Settings of a new home at a path: as a laptop's, or shared if HEADRACE_TEST_DEPLOYMENT says so."""
+    if os.environ.get(DEPLOYMENT) == "shared":
+        found: Callable[..., Settings] = request.getfixturevalue("shared_settings_at")
+        return found
+    return lambda home, **changes: Settings(home=home, **changes)
+
+
+@pytest.fixture(scope="session")
+def shared_settings_at(
+    postgres_server: servers.PostgresServer, object_store_server: servers.ObjectStoreServer
+) -> Iterator[Callable[..., Settings]]:
+    """Settings of a new home whose lakes have their catalog in PostgreSQL and their data in an object store."""
+
+    def make(home: Path, **changes: Any) -> Settings:
+        catalog = f"postgres:{postgres_server.new_database()}"
+        data = f"s3://{object_store_server.new_bucket()}/lakes/{{product}}/"
+        return Settings(home=home, lake_catalog=catalog, lake_data=data, **changes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in object_store_server.environment().items():
+            patch.setenv(name, value)
+        yield make
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[servers.PostgresServer]:
+    """A real PostgreSQL, started when the first test asks for it."""
+    if servers.postgres_programs() is None:
+        pytest.skip("PostgreSQL's server programs (initdb, pg_ctl) are not installed")
+    with servers.postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_database(postgres_server: servers.PostgresServer) -> str:
+    """The connection string of a database of one's own."""
+    return postgres_server.new_database()
+
+
+@pytest.fixture(scope="session")
+def object_store_server() -> Iterator[servers.ObjectStoreServer]:
+    """A real S3 API over HTTP, started when the first test asks for it."""
+    with servers.object_store_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(object_store_server: servers.ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a bucket of one's own; the environment says where it is."""
+    for name, value in object_store_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return object_store_server.new_bucket()

@@ -437,7 +437,7 @@ def _outcomes(outcomes: dict[str, float]) -> str:
 def _batches(facts: CardFacts) -> list[Block]:
     rows = [
         (item.batch_id, item.file_name, item.rows_in, item.rows_loaded, item.rows_quarantined,
-         Badge("refused", "bad") if item.status == "REFUSED" else Badge("loaded", "good"), Mono(item.sha256[:16]))
+         Badge(item.status.lower(), "bad" if item.status == "REFUSED" else "good"), Mono(item.sha256[:16]))
         for item in facts.batches[-_ROWS:]
     ]  # fmt: skip
     columns = ("batch", "file", "rows in", "loaded", "quarantined", "", "file hash")

@@ -19,6 +19,7 @@ from filelock import FileLock
 from assets import ledger
 from assets.errors import HeadraceError
 from assets.lake import Lake, spill_directory, write_file_atomically
+from assets.object_store import dbt_secret
 from assets.records import Build
 from assets.settings import Settings, prepare_process
 
@@ -64,6 +65,7 @@ def profile(lake: Lake) -> dict[str, Any]:
         },
         # read by the project's on-run-start hook: nothing but these can be touched from then on
         "external_root": json.dumps(lake.allowed_directories()),
+        **({} if lake.is_local else {"secrets": [dbt_secret(lake.data_path)]}),
     }
     options = {name.lower(): value for name, value in lake.attach_options().items()}
     return _profile(lake.product, f"ducklake:{lake.catalog}", options, target)

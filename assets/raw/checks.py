@@ -8,7 +8,7 @@ import dagster as dg
 from assets.definitions import check_result, check_spec, key_of, records_table
 from assets.naming import RAW
 from assets.raw.validate import gate_of, limits_in_words
-from assets.records import Batch, DataValidation
+from assets.records import Batch, DataValidation, SchemaChange
 from assets.spec import ProductSpec
 
 _SHOWN, _SHOWN_FINDINGS = 4, 200
@@ -24,31 +24,50 @@ def specs(spec: ProductSpec, *name: str) -> list[dg.AssetCheckSpec]:
         check_spec(spec, "file_contract", "Header and types are the ones of the spec", RAW, *name, blocking=True),
         check_spec(spec, "row_accounting", "Rows in = loaded + quarantined", RAW, *name, blocking=True),
         check_spec(
+            spec, "allowed_changes", "Columns that differ from the contract and were let through", RAW, *name,
+            blocking=False,
+        ),
+        check_spec(
             spec, "quarantined_share", "Share of rows that didn't fit their columns", RAW, *name, blocking=False
         ),
         # references are not part of the product's rows, so they have no data blessing
         *(check_spec(spec, verdict, text, RAW, blocking=True) for verdict, text in _VERDICTS.items() if not name),
-    ]
+    ]  # fmt: skip
 
 
 def results(
-    spec: ProductSpec, batches: Sequence[Batch], refusals: Sequence[str], *name: str
+    spec: ProductSpec, batches: Sequence[Batch], refusals: Sequence[str], changes: Sequence[SchemaChange], *name: str
 ) -> list[dg.AssetCheckResult]:
-    """The outcome for the batches of a run and the reasons of the files that were refused."""
+    """The outcome for the batches of a run, the reasons of files that were refused, and changes that were allowed."""
     key = key_of(spec, RAW, *name)
     rows_in = sum(batch.rows_in for batch in batches)
     loaded = sum(batch.rows_loaded for batch in batches)
     quarantined = sum(batch.rows_quarantined for batch in batches)
     share = quarantined / rows_in if rows_in else 0.0
     limit = spec.gates.max_quarantined_share
+    skipped = [f"{batch.file_name}: {batch.reason}" for batch in batches if batch.status != "LOADED"]
+    accepted = f"{len(batches) - len(skipped)} files accepted"
+    shown: dict[str, Any] = (
+        {"changes": records_table([item.model_dump(mode="json") for item in changes])} if changes else {}
+    )
+    said = [f"{item.batch_id}: {item.column} {item.kind}" for item in changes]
     return [
         check_result(
             key,
             "file_contract",
             passed=not refusals,
-            observed="; ".join(refusals) or f"{len(batches)} files accepted",
+            observed="; ".join(refusals) or "; ".join([accepted, *skipped]),
             threshold="every file as in the spec",
-            detail="\n".join(refusals),
+            detail="\n".join([*refusals, *skipped]),
+        ),
+        check_result(
+            key,
+            "allowed_changes",
+            passed=not said,
+            observed=few(said) or "none",
+            threshold=f"columns as in the spec (contract: {(spec.sources[name[0]] if name else spec.source).contract})",
+            warn=True,
+            **shown,
         ),
         check_result(
             key,

@@ -18,6 +18,8 @@ from assets import blessings, ledger
 from assets.errors import HeadraceError
 from assets.lake import Lake, newest_snapshot
 from assets.naming import RAW, quoted, table
+from assets.raw.commit import table_columns
+from assets.raw.coverage import coverage_findings
 from assets.records import Batch, ColumnFinding, DataValidation, Gate, Provenance, SplitManifest
 from assets.spec import ProductSpec, Severity
 from assets.splits.service import training_batches
@@ -101,7 +103,7 @@ def _unblessed(con: duckdb.DuckDBPyConnection, spec: ProductSpec, batches: Seque
     """Batches without a fresh data blessing."""
     newest = {item.as_of: item for item in ledger.all_blessings(con) if item.kind == "data"}
     words = {name: (item.rules_hash, item.row_set_hash) for name, item in newest.items()}
-    return [item for item in batches if words.get(item.batch_id) != (spec.data_rules_hash, item.sha256)]
+    return [item for item in batches if words.get(item.batch_id) != (spec.data_rules_hash, item.content_id)]
 
 
 def reference_of(con: duckdb.DuckDBPyConnection, spec: ProductSpec, champion_id: str) -> Reference:
@@ -154,6 +156,7 @@ def validate_batches(
     failed: set[str] = set()
     waiting = {batch.batch_id for batch in batches}
     facts, plain = _facts(con, spec, sorted(waiting)), _ranges_and_duplicates(con, spec, sorted(waiting))
+    covered = coverage_findings(con, spec, sorted(waiting))
     quartiles = _quartiles(con, spec, sorted(reference.trained_on or reference.rows))
     for batch in batches:
         usable = {name: rows for name, rows in reference.rows.items() if name not in failed | {batch.batch_id}}
@@ -163,14 +166,16 @@ def validate_batches(
         findings = [
             *plain[batch.batch_id],
             *_outliers(con, spec, batch.batch_id, facts[batch.batch_id], {name: quartiles[name] for name in against}),
-            _count(spec, facts[batch.batch_id].rows, sorted(counted.values())),
+            # changes of a table are as many as they are
+            *([] if spec.source.postgres else [_count(spec, facts[batch.batch_id].rows, sorted(counted.values()))]),
+            *([covered[batch.batch_id]] if batch.batch_id in covered else []),
         ]
         found = (
             DataValidation(
                 product=spec.product,
                 batch_id=batch.batch_id,
                 kind="anomalies",
-                verdict=verdict_of(spec.validation.anomalies.severity, findings),
+                verdict=verdict_of(findings),
                 reference=reference.champion_id or _named(against),
                 rows=facts[batch.batch_id].rows,
                 columns=tuple(findings),
@@ -217,10 +222,10 @@ def limits_in_words(spec: ProductSpec) -> dict[str, str]:
     }
 
 
-def verdict_of(severity: Severity, findings: Sequence[ColumnFinding]) -> Verdict:
-    """The verdict about a batch: that of its findings."""
-    bad = any(item.verdict == failing(severity) for item in findings)
-    return failing(severity) if bad else "PASSED"
+def verdict_of(findings: Sequence[ColumnFinding]) -> Verdict:
+    """The verdict about a batch: the worst of its findings."""
+    found = {item.verdict for item in findings}
+    return "FAILED" if "FAILED" in found else "WARNED" if "WARNED" in found else "PASSED"
 
 
 def failing(severity: Severity) -> Literal["FAILED", "WARNED"]:
@@ -260,12 +265,19 @@ def _facts(con: duckdb.DuckDBPyConnection, spec: ProductSpec, batches: list[str]
     return {batch: _facts_of(found.get(batch, empty), columns, integers) for batch in batches}
 
 
+def _rows(spec: ProductSpec) -> str:
+    """SQL of the rows to judge: of a database's changes those that say what a row is."""
+    raw = table(RAW, spec.product)
+    is_table = spec.source.postgres is not None
+    return f"(select * from {raw} where headrace_change in ('snapshot', 'insert', 'update'))" if is_table else raw
+
+
 def _by_batch(
     con: duckdb.DuckDBPyConnection, spec: ProductSpec, parts: list[str], batches: list[str]
 ) -> list[tuple[Any, ...]]:
     """The batch and what is asked for of its rows, for each batch that has some."""
     return con.execute(
-        f"select batch_id, {', '.join(parts)} from {table(RAW, spec.product)} "
+        f"select batch_id, {', '.join(parts)} from {_rows(spec)} "
         "where batch_id in (select unnest(?::varchar[])) group by batch_id",
         [batches],
     ).fetchall()
@@ -404,9 +416,9 @@ def _beyond(
     parts = ", ".join(
         f"avg(({quoted(name)} not between {low!r} and {high!r})::int)" for name, (low, high) in fences.items()
     )
-    row = con.execute(
-        f"select {parts} from {table(RAW, spec.product)} where batch_id in (select unnest(?))", [batches]
-    ).fetchall()[0]
+    row = con.execute(f"select {parts} from {_rows(spec)} where batch_id in (select unnest(?))", [batches]).fetchall()[
+        0
+    ]
     return {name: float(share or 0.0) for name, share in zip(fences, row, strict=True)}
 
 
@@ -433,10 +445,15 @@ def _schema(
     accepted: list[str],
     snapshot: int | None,
 ) -> DataValidation:
-    """Columns and types of the raw table against the last accepted, and columns that have become empty."""
+    """Columns and types of the raw table against the last accepted, and columns that have become empty.
+
+    What the contract lets evolve, and what a person has declared in the spec, are warnings: seen, and nothing is held.
+    """
     bad = failing(spec.validation.schema_severity)
     changes = _schema_changes(con, spec, snapshot) if snapshot is not None else {}
     emptied = _emptied(con, spec, facts, accepted)
+    there, wanted = table_columns(con, spec.product), spec.source.columns
+    allowed = {name for name in changes if spec.source.contract == "evolve" or there.get(name) == wanted.get(name)}
     findings = []
     for name in dict.fromkeys([*spec.source.columns, *changes]):
         words = changes.get(name) or ("no value in any row, and every batch before had some" if name in emptied else "")
@@ -445,7 +462,7 @@ def _schema(
             ColumnFinding(
                 check="type" if name in changes or name not in emptied else "empty",
                 column=name,
-                verdict=bad if words else "PASSED",
+                verdict="PASSED" if not words else "WARNED" if name in allowed else bad,
                 observed=words or kind,
                 threshold="as last accepted",
                 detail=f"{name}: {words}" if words else "",
@@ -455,7 +472,7 @@ def _schema(
         product=spec.product,
         batch_id=batch.batch_id,
         kind="schema",
-        verdict=verdict_of(spec.validation.schema_severity, findings),
+        verdict=verdict_of(findings),
         reference=f"snapshot {snapshot}" if snapshot is not None else "",
         rows=facts.rows,
         columns=tuple(findings),
@@ -479,7 +496,7 @@ def _schema_changes(con: duckdb.DuckDBPyConnection, spec: ProductSpec, snapshot:
 def _emptied(con: duckdb.DuckDBPyConnection, spec: ProductSpec, facts: _Facts, accepted: list[str]) -> frozenset[str]:
     """Columns without a value in a batch that has rows, while every accepted batch had some."""
     empty = [name for name, known in facts.known.items() if facts.rows and not known]
-    if not empty or not accepted:
+    if not empty or not accepted or spec.source.postgres is not None:
         return frozenset()
     counts = ", ".join(f"count({quoted(name)})" for name in empty)
     rows = con.execute(

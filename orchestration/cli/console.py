@@ -123,7 +123,11 @@ def sentence(path: Sequence[str], values: Mapping[str, Any]) -> str:
     """What a materialisation means, in a few words."""
     stage = path[0]
     tellers: dict[str, Callable[[], str]] = {
-        "raw": lambda: f"{values['rows_loaded']:,} rows loaded, {values['rows_quarantined']:,} quarantined",
+        "raw": lambda: (
+            f"{values['rows_loaded']:,} rows loaded, {values['rows_quarantined']:,} quarantined"
+            if "rows_loaded" in values  # the asset of what waits in quarantine says so by its name
+            else ""
+        ),
         "features": lambda: f"{values['dagster/row_count']:,} rows of features" if len(path) == 1 else "",
         "split": lambda: f"{values['training_rows']:,} rows train, {values['test_rows']:,} test",
         "candidates": lambda: f"{values['model_id']} on {values['training_rows']:,} rows",

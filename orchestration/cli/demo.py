@@ -6,7 +6,8 @@ from pathlib import Path
 from rich.progress import Progress
 
 from assets.home import Home
-from assets.raw.landing import deliver, identify
+from assets.raw.landing import identify
+from assets.raw.places import deliver
 from assets.settings import Settings
 from assets.spec import ProductSpec
 from orchestration.cli.console import out
@@ -33,8 +34,9 @@ def tell(settings: Settings, spec: ProductSpec) -> None:
     runner = Runner(settings, spec)
     before = home.lake(spec.product).snapshot()
     for place, file in enumerate(files, start=1):
-        landed = deliver(spec, home.landing(spec.product), file)
-        _, batch_id = identify(spec, landed.name) or ("", "")
+        deliver(home, spec, file)
+        identity = identify(spec, file.name)
+        batch_id = identity.batch_id if identity else ""
         out.print(f"\n[bold]{place}. {file.name} lands[/]: a model is trained, judged and, if it is blessed, served")
         if not runner.go_all_the_way(batch_id, cause="demo"):
             out.print("  [dim]done before[/]")
@@ -78,4 +80,4 @@ def _sum_up(home: Home, spec: ProductSpec, before: int) -> None:
 def _land(home: Home, spec: ProductSpec, deliveries: Path, months: Sequence[str], extra: Sequence[str] = ()) -> None:
     names = [*extra, *(f"{kind}_{month}.csv" for month in months for kind in ("weather", spec.product))]
     for name in names:
-        deliver(spec, home.landing(spec.product), deliveries / name)
+        deliver(home, spec, deliveries / name)

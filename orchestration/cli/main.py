@@ -35,6 +35,11 @@ def main() -> None:
     except HeadraceError as error:
         show_error(error)
         sys.exit(1)
+    except OSError as error:  # a full disk, a folder that may not be written
+        if error.filename is None:
+            raise
+        show_error(HeadraceError("the system refuses", where=str(error.filename), found=error.strerror or str(error)))
+        sys.exit(1)
     except KeyboardInterrupt:
         show_error(HeadraceError("interrupted; nothing is lost, run the same command again to go on"))
         sys.exit(130)
@@ -60,17 +65,20 @@ def find_product(settings: Settings, name: str) -> ProductSpec:
 
 
 def as_raw_reads_it(settings: Settings, spec: ProductSpec, file: Path) -> tuple[Path, Sequence[str]]:
-    """A file, or its converted copy where it is a table with other delimiters, encoding or compression.
+    """A file, or its copy with a mended header where names are missing, there twice or the platform's own.
 
-    What can't be converted is delivered as it is: the raw stage says what is wrong and keeps it.
+    What can't be mended is delivered as it is: the raw stage says what is wrong and keeps it.
     """
-    from orchestration.new.plain import plain_file
+    from assets.raw.landing import identify
+    from orchestration.new.plain import mended_file
 
+    identity = identify(spec, file.name)
+    if identity is None:
+        return file, ()
     try:
-        found = plain_file(file, settings.home / "converted" / spec.product)
+        return mended_file(file, spec.sources[identity.source], settings.home / "converted" / spec.product)
     except HeadraceError:
         return file, ()
-    return found.path, found.changes
 
 
 def require_batches(runner: Any, *wanted: str) -> list[str]:
@@ -85,7 +93,7 @@ def require_batches(runner: Any, *wanted: str) -> list[str]:
         raise HeadraceError(
             "there is no such batch" if batches else "nothing has landed",
             product=runner.spec.product,
-            where=str(runner.home.landing(runner.spec.product)),
+            where=runner.spec.source.location or str(runner.home.landing(runner.spec.product)),
             expected=", ".join(batches) or runner.spec.source.files,
             found=", ".join(unknown),
             fix="choose one of these" if batches else f"headrace land {runner.spec.product} FILE...",
@@ -130,17 +138,17 @@ def demo(product: Annotated[str, typer.Argument(help="Which demo.")] = "flights"
 def land(
     product: Product, files: Annotated[list[Path], typer.Argument(help="Files to deliver; their names say the batch.")]
 ) -> None:
-    """Copy files into a product's landing folder, so that each appears there whole."""
+    """Copy files to where a product's files land, so that each appears there whole."""
     from assets.home import Home
-    from assets.raw.landing import deliver
+    from assets.raw.places import deliver
 
     settings = Settings()
     spec = find_product(settings, product)
-    folder = Home(settings).landing(product)
+    home = Home(settings)
     for file in files:
         readable, changes = as_raw_reads_it(settings, spec, file)
         note = f" ({'; '.join(changes)})" if changes else ""
-        out.print(f"landed {deliver(spec, folder, readable)}{note}", markup=False, soft_wrap=True)
+        out.print(f"landed {deliver(home, spec, readable)}{note}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -164,6 +172,8 @@ def run(
     batches = require_batches(runner, as_of)
     chosen = as_of or batches[-1]
     loaded = runner.load([batch for batch in batches if batch <= chosen], cause="command")
+    for name, why in runner.passed_over:
+        out.print(f"passed over {name}: {why}", markup=False, soft_wrap=True)
     went = runner.go_all_the_way(chosen, cause="command", select=parse_selection(select) if select else None)
     if not loaded and not went:
         out.print(f"Nothing to do: {chosen} went all the way before.\n")
@@ -333,6 +343,59 @@ def accept(
 
     settings = Settings()
     by_word(settings, find_product(settings, product), batch, reason)
+
+
+@app.command()
+def quarantine(
+    product: Product,
+    batch: Annotated[str, typer.Option(metavar="KEY", help="The rows of this batch, one by one.")] = "",
+    rows: Annotated[int, typer.Option(min=1, help="At most so many of them.")] = 20,
+    export: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write all rows and refused files there: .csv or .parquet.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What arrived and is not loaded: rows and files, each with its reason and what to do."""
+    from orchestration.cli.quarantine import show_quarantine
+
+    settings = Settings()
+    spec = find_product(settings, product)
+    show_quarantine(settings, spec, batch=batch, rows=rows, export=export, as_json=as_json)
+
+
+@app.command()
+def replay_quarantine(
+    product: Product,
+    batch: Annotated[str, typer.Option(metavar="KEY", help="Only this batch.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Read what is in quarantine again with today's spec and load what passes, exactly once."""
+    from orchestration.cli.quarantine import replay_quarantine as read_again
+
+    settings = Settings()
+    read_again(settings, find_product(settings, product), batch=batch, as_json=as_json)
+
+
+@app.command()
+def maintain(
+    product: Product,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Merge small files, let go of snapshots that nothing names, delete files that nothing refers to."""
+    from orchestration.cli.maintain import maintain_lake
+
+    settings = Settings()
+    maintain_lake(settings, find_product(settings, product), dry_run=dry_run, as_json=as_json)
+
+
+@app.command()
+def forget_source(product: Product) -> None:
+    """Drop the replication slot and publication of a product that reads PostgreSQL; what is loaded stays."""
+    from orchestration.cli.postgres import forget_source as forget
+
+    settings = Settings()
+    forget(settings, find_product(settings, product))
 
 
 @app.command()

@@ -56,13 +56,12 @@ def new(
     for file, item in zip(files, plain, strict=True):
         if item.changes:
             out.print(f"{file.name}: {'; '.join(item.changes)}; `headrace land` does the same", markup=False)
-    paths = [item.path for item in plain]
-    pattern, why = file_pattern([path.name for path in paths])
+    pattern, why = file_pattern([item.path.name for item in plain])
     wishes = Wishes(target, task, time, tuple(key), ask_nobody if yes else ask_person)
     wishes.say("files", why)
     config = {"threads": str(settings.threads), "temp_directory": spill_directory(settings.home / "converted")}
     with duckdb.connect(config=config) as con:  # type: ignore[arg-type]
-        found = conclude(name, profile_files(con, paths), pattern, wishes)
+        found = conclude(name, profile_files(con, plain, settings), pattern, wishes)
         _say(found)
         written = write_product(settings, found)
     for path in written:

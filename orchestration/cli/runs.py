@@ -1,13 +1,17 @@
 """Run jobs in this process with their story on the console: what `run` and `demo` share."""
 
+import time
 from collections.abc import Sequence
 
 from assets import ledger
 from assets.blessings import require_data
 from assets.errors import HeadraceError
 from assets.home import Home
+from assets.lake import write_file_atomically
 from assets.naming import partitions_name
-from assets.raw.landing import lacking, landed_files
+from assets.raw.landing import lacking
+from assets.raw.places import content_of, landed_files, look_twice
+from assets.raw.postgres.batches import waiting
 from assets.settings import Settings
 from assets.spec import ProductSpec, SelectSpec
 from assets.splits.definitions import SELECT_TAG
@@ -16,7 +20,7 @@ from orchestration.definitions import build_definitions
 from orchestration.instance import end_dead_runs, open_instance, run_job
 from orchestration.jobs import job_name
 from orchestration.status import is_complete, is_loaded
-from sensors.inbox import neighbours
+from sensors import inbox
 
 
 class Runner:
@@ -29,6 +33,7 @@ class Runner:
         self.definitions = build_definitions(settings, {spec.product: spec})
         self.instance = open_instance(settings)
         end_dead_runs(self.instance, is_ui_starting=False)
+        self.passed_over: tuple[tuple[str, str], ...] = ()  # what the last look did not take, and why
 
     def known_batches(self) -> list[str]:
         """Partitions that Dagster knows, in their order there."""
@@ -75,11 +80,12 @@ class Runner:
 
         A batch that data validation holds back is said, and the others go on.
         """
-        missing = [batch for batch in batches if not is_loaded(self.home, self.spec, batch)]
+        changed = self._changed()
+        missing = [batch for batch in batches if batch in changed or not is_loaded(self.home, self.spec, batch)]
         self._refuse_lacking(missing)
         if missing:
             self.instance.add_dynamic_partitions(partitions_name(self.spec.product), missing)
-        for group in neighbours(missing, self.known_batches()):
+        for group in inbox.neighbours(missing, self.known_batches()):
             span = group[0] if len(group) == 1 else f"{group[0]} to {group[-1]}"
             try:
                 self.run("load", group, cause=cause, title=f"load {span}")
@@ -96,7 +102,7 @@ class Runner:
         Raises:
             HeadraceError: the batch is held back, waits for another source, or the run was stopped.
         """
-        is_there = is_loaded(self.home, self.spec, batch_id)
+        is_there = is_loaded(self.home, self.spec, batch_id) and batch_id not in self._changed()
         if is_there and not select and is_complete(self.home, self.spec, batch_id):
             return False
         if is_there:
@@ -108,16 +114,37 @@ class Runner:
         return True
 
     def landed_batches(self) -> list[str]:
-        """Every batch that has landed or that Dagster knows, sorted."""
-        landed = landed_files(self.spec, self.home.landing(self.spec.product))
+        """Every batch that has landed or that Dagster knows, sorted; without those that only repeat another.
+
+        Of a table's changes the last is the one behind which nothing waits: those before it are loaded here, since only
+        then the next has a name.
+
+        Raises:
+            HeadraceError: the places can't be read, the table can't be followed, or a load was stopped.
+        """
+        landed = landed_files(self.home, self.spec)
         own = {file.batch_id for file in landed if file.source == self.spec.product}
-        return sorted(own | set(self.known_batches()))
+        with self.home.lake(self.spec.product).connect() as con:
+            skipped = ledger.skipped_batch_ids(con, self.spec.product)
+        if self.spec.source.postgres is not None:
+            own |= self._newest_changes()
+        return sorted((own | set(self.known_batches())) - skipped)
+
+    def _newest_changes(self) -> set[str]:
+        """The batch of a table's changes behind which nothing waits, when those before it are loaded."""
+        while found := waiting(self.home, self.spec, asked=self.known_batches()):
+            if found.is_newest:
+                return {found.batch_id}
+            self.load([found.batch_id], cause="command")
+        return set()
+
+    def _changed(self) -> set[str]:
+        batches, self.passed_over = changed_batches(self.home, self.spec)
+        return batches
 
     def _refuse_lacking(self, batches: Sequence[str]) -> None:
         """Refuse batches that wait for another source's file."""
-        landed = {
-            (file.source, file.batch_id) for file in landed_files(self.spec, self.home.landing(self.spec.product))
-        }
+        landed = {(file.source, file.batch_id) for file in landed_files(self.home, self.spec)}
         with self.home.lake(self.spec.product).connect() as con:
             loaded = {(item.source, item.batch_id) for item in ledger.batches(con) if item.status == "LOADED"}
         for batch in batches:
@@ -126,7 +153,43 @@ class Runner:
                 raise HeadraceError(
                     f"batch {batch} waits for {', '.join(sources)}",
                     product=self.spec.product,
-                    where=str(self.home.landing(self.spec.product)),
+                    where=", ".join(
+                        sorted(
+                            {
+                                self.spec.references[name].location or str(self.home.landing(self.spec.product))
+                                for name in sources
+                            }
+                        )
+                    ),
                     expected="; ".join(self.spec.references[name].files for name in sources),
                     fix=f"headrace land {self.spec.product} FILE, or say `optional: true` at the reference in the spec",
                 )
+
+
+def changed_batches(home: Home, spec: ProductSpec) -> tuple[set[str], tuple[tuple[str, str], ...]]:
+    """Batches for which a whole file has landed whose content is not what the ledger last wrote about its name.
+
+    Hashes are remembered beside the lake, so that each file is read and each object downloaded once.
+
+    Returns:
+        the batches, and the names of what is not taken, each with the reason.
+
+    Raises:
+        HeadraceError: an object store can't be listed.
+    """
+    with home.lake(spec.product).connect() as con:
+        written = ledger.deliveries(con)
+    seen = look_twice(home, spec)
+    memory = home.settings.lake_folder(spec.product) / "seen.json"
+    found = inbox.look(
+        seen.files,
+        inbox.Cursor.parse(memory.read_text() if memory.exists() else None),
+        now_ns=time.time_ns(),
+        settle_seconds=dict.fromkeys(spec.sources, 0.0),  # it has looked twice
+        newest=inbox.newest_contents(written),
+        content_of=content_of,
+    )
+    write_file_atomically(memory, found.cursor.model_dump_json().encode())
+    loaded = [item for item in ledger.current_batches(written) if item.status == "LOADED"]
+    waiting = tuple((file.name, why) for file, why in found.waiting)
+    return set(inbox.batches_of(spec, found.arrivals, loaded)), (*seen.passed, *waiting)

@@ -40,8 +40,7 @@ def print_summary(home: Home, spec: ProductSpec) -> None:
     _print_gates(status)
     alerts = [(item["kind"], item["batch_id"], item["message"]) for item in status["alerts"]]
     table("Alerts", ("kind", "batch", "message"), alerts) if alerts else out.print("[bold]Alerts[/] none\n")
-    for batch in status["refused_files"]:
-        out.print(f"[yellow]refused[/] {escape(batch['file_name'])}: {escape(batch['reason'])}\n")
+    _print_deliveries(status)
     for batch, reason in status["held_batches"].items():
         out.print(
             f"[yellow]held back[/] batch {escape(batch)}: {escape(reason)}; to take it as it is: "
@@ -60,6 +59,21 @@ def print_summary(home: Home, spec: ProductSpec) -> None:
         (f"status {spec.product}", "this summary again (--json for programs)"),
     ):
         out.print(f"  {us} {command:<15} [dim]{what}[/]")
+
+
+def _print_deliveries(status: dict[str, Any]) -> None:
+    """Files that are not loaded, and batches whose content has changed since they were built."""
+    for batch in status["refused_files"]:
+        out.print(f"[yellow]refused[/] {escape(batch['file_name'])}: {escape(batch['reason'])}\n")
+    for batch in status["skipped_files"]:
+        out.print(f"[dim]skipped[/] {escape(batch['file_name'])}: {escape(batch['reason'])}\n")
+    if status["stale_batches"]:
+        out.print(
+            f"[yellow]stale[/] {escape(', '.join(status['stale_batches']))}: corrected or replayed since they were "
+            f"built; headrace run {status['product']}\n"
+        )
+    if status["rows_quarantined"] or status["refused_files"]:
+        out.print(f"[dim]what is in quarantine and why: headrace quarantine {status['product']}[/]\n")
 
 
 def _print_champion(status: dict[str, Any]) -> None:

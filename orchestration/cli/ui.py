@@ -59,14 +59,22 @@ def serve_ui(settings: Settings, port: int) -> int:
     with open_instance(settings) as instance:
         end_dead_runs(instance, is_ui_starting=True)
     home = Home(settings)
-    for name in load_specs(settings.products):
+    specs = load_specs(settings.products)
+    for name in specs:
         home.landing(name)
+    stores = sorted({source.location for spec in specs.values() for source in spec.sources.values() if source.location})
     ensure_manifest(settings)
     reports = _serve_reports(settings)
     out.print(f"Dagster UI   http://127.0.0.1:{port}")
     out.print(f"Reports      http://127.0.0.1:{settings.reports_port}" if reports else "Reports      (port is taken)")
     out.print(f"Landing      {settings.landing}/PRODUCT (a file dropped there becomes a run within a minute)")
-    child = subprocess.Popen(ui_command(port), cwd=CHECKOUT, env={**settings.environment(), "PYTHONWARNINGS": "ignore"})
+    for store in stores:
+        out.print(f"Landing      {store}", soft_wrap=True)
+    # hashing one very large object takes a sensor longer than Dagster's minute
+    patience = {"DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "1800"}
+    child = subprocess.Popen(
+        ui_command(port), cwd=CHECKOUT, env={**patience, **settings.environment(), "PYTHONWARNINGS": "ignore"}
+    )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

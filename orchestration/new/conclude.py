@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 from assets.errors import HeadraceError
 from assets.naming import quoted
+from assets.spec import CoverageSpec
 from assets.tasks import TASKS, Task
+from orchestration.new.coverage import find_coverage
 from orchestration.new.names import is_name
 from orchestration.new.profile import ID_NAME, Column, Profile
 from orchestration.new.series import Series
@@ -50,6 +52,7 @@ class Conclusions:
     name: str
     profile: Profile
     pattern: str  # of the files' names
+    coverage: CoverageSpec | None  # which period each file is
     task: Task
     target: Column | None
     label: Label
@@ -110,6 +113,7 @@ def conclude(name: str, profile: Profile, pattern: str, wishes: Wishes) -> Concl
             "unknown task", where="--task", expected=f"auto, {', '.join(TASKS)}", found=wishes.task, fix="name one"
         )
     _say_files(profile, wishes)
+    coverage = find_coverage(profile, pattern, wishes)
     useless = {column.name: why for column in profile.columns if (why := _why_useless(column))}
     time, series = find_time(profile, wishes, useless)
     target, task = find_target(profile, wishes, useless, series)
@@ -151,14 +155,17 @@ def conclude(name: str, profile: Profile, pattern: str, wishes: Wishes) -> Concl
             fix="give files with more columns, or name another --target",
         )
     return Conclusions(
-        name=name, profile=profile, pattern=pattern, task=task, target=target, label=label, key=key, time=time,
-        series=series, strategy=strategy, features=features,
+        name=name, profile=profile, pattern=pattern, coverage=coverage, task=task, target=target, label=label,
+        key=key, time=time, series=series, strategy=strategy, features=features,
         lagged=tuple(column for column in kept if column.is_numeric) if series is not None else (),
         left_out=left_out, leaks=tuple(leaks), said=tuple(wishes.said),
     )  # fmt: skip
 
 
 def _say_files(profile: Profile, wishes: Wishes) -> None:
+    written = ", ".join(f"{name} {value!r}" for name, value in profile.csv.model_dump(exclude_defaults=True).items())
+    if written:
+        wishes.say("files", f"how they are written: {written}")
     if profile.rejected:
         wishes.say("files", f"{profile.rejected:,} rows have another number of fields; they will be quarantined")
     texts = [repr(text) for text in profile.nulls if text]

@@ -17,7 +17,7 @@ _TAKEN = {
     *("probability", "probabilities", "predicted", "is_positive", "cluster", "scores", "model_id", "scored_at"),
 }
 _PERIOD = re.compile(
-    r"(?<!\d)(?:(?:19|20)\d{2}([-_.]?)(?:0[1-9]|1[0-2])(?:\1[0-3]\d)?|(?:19|20)\d{2}(?:[-_]?[qQ][1-4])?)(?!\d)"
+    r"(?<!\d)(?:(?:19|20)\d{2}([-_.]?)(?:0[1-9]|1[0-2])(?:\1[0-3]\d)?|(?:19|20)\d{2}(?:[-_]?(?:[qQ][1-4]|[wW][0-5]\d))?)(?!\d)"
 )
 _BATCH_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -70,12 +70,12 @@ def file_pattern(files: Sequence[str]) -> tuple[str, str]:
     if len(files) > 1:
         return _of_several(files)
     name = files[0]
-    stem, dot, suffix = name.rpartition(".") if "." in name else (name, "", "")
+    stem, ending = _stem_and_ending(name)
     periods = [match for match in _PERIOD.finditer(stem) if is_batch_id(match[0])]
     if periods:
         found = periods[-1]
         shape = re.sub(r"\d+", lambda digits: rf"\d{{{len(digits[0])}}}", re.escape(found[0]).replace(r"\-", "-"))
-        pattern = f"{re.escape(stem[: found.start()])}(?P<batch>{shape}){re.escape(stem[found.end() :] + dot + suffix)}"
+        pattern = f"{re.escape(stem[: found.start()])}(?P<batch>{shape}){re.escape(stem[found.end() :] + ending)}"
         return pattern, f"{found[0]} in the file's name is its period, so it is the batch"
     runs = sorted(_BATCH_RUN.finditer(stem), key=lambda run: len(run[0]))
     if not runs:
@@ -88,13 +88,13 @@ def file_pattern(files: Sequence[str]) -> tuple[str, str]:
     run = runs[-1]
     batch = run[0][:_LONGEST]
     before, after = re.escape(stem[: run.start()]), re.escape(stem[run.start() + len(batch) :])
-    pattern = f"{before}(?P<batch>{re.escape(batch)}[A-Za-z0-9_.-]*){after}{re.escape(dot + suffix)}"
+    pattern = f"{before}(?P<batch>{re.escape(batch)}[A-Za-z0-9_.-]*){after}{re.escape(ending)}"
     return pattern, f"one file without a period in its name: its batch is {batch}; later ones may add to the name"
 
 
 def _of_several(files: Sequence[str]) -> tuple[str, str]:
-    stems = [name.rpartition(".")[0] or name for name in files]
-    suffixes = sorted({name[len(stem) :] for name, stem in zip(files, stems, strict=True)})
+    stems = [_stem_and_ending(name)[0] for name in files]
+    suffixes = sorted({_stem_and_ending(name)[1] for name in files})
     if len(set(files)) < len(files) or len(set(stems)) < len(stems):
         raise HeadraceError(
             "two files have the same name",
@@ -131,8 +131,15 @@ def _of_several(files: Sequence[str]) -> tuple[str, str]:
     return pattern, f"the files are the batches {', '.join(sorted(batches)[:4])}{', …' if len(batches) > 4 else ''}"  # noqa: PLR2004 - a few as examples
 
 
+def _stem_and_ending(name: str) -> tuple[str, str]:
+    """`sales_2024.csv.gz` is `sales_2024` and `.csv.gz`."""
+    packed = next((name[-len(end) :] for end in (".gz", ".zst") if name.lower().endswith(end)), "")
+    stem, dot, suffix = name.removesuffix(packed).rpartition(".")
+    return (stem, f"{dot}{suffix}{packed}") if stem else (suffix, packed)
+
+
 def is_period(batch: str) -> bool:
-    """Whether a batch id is a date, month, quarter or year."""
+    """Whether a batch id is a date, week, month, quarter or year."""
     return _PERIOD.fullmatch(batch) is not None
 
 

@@ -1,34 +1,39 @@
-"""Files as the raw stage reads them: comma-separated UTF-8 with a header whose names the lake can have.
+"""Files as they land: which format they have and how they are written; what the raw stage can't take is mended.
 
-What is otherwise (another delimiter, encoding or compression, names missing or twice) is converted by rules that
-depend on the file alone, so that a later delivery of the same kind becomes the same columns.
+The raw stage reads most files as they are. A header with names that are missing, there twice or the platform's own is
+written anew, into a copy, by rules that depend on the file alone, so that a later delivery of the same kind becomes
+the same columns. Nothing else is changed.
 """
 
-import csv
+import codecs
 import gzip
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, Literal, cast
 
-import duckdb
+import zstandard
 
 from assets.errors import HeadraceError
-from assets.lake import write_file_atomically
-from assets.naming import literal, quoted
-from assets.raw.ingest import is_parquet
+from assets.raw.reader.plain import Format, format_of
+from assets.spec import CsvSpec, SourceSpec
+from orchestration.new.dialect import LOOK_AT_CHARACTERS, Dialect, find_dialect, read_dialect
 
-_OURS = {"batch_id", "row_number"}
-_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_DECIMAL_COMMA = r"[+-]?([0-9]*|[0-9]{1,3}(\.[0-9]{3})+)(,[0-9]+)?"
-_THOUSANDS_COMMA = "[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+"
-_LOOK_AT = 200  # records that decide about the delimiter
-_MAGIC = {
-    b"PK\x03\x04": ("a ZIP archive or Excel workbook", "unpack it, or save the sheet as CSV (UTF-8)"),
-    b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "save the sheet as CSV (UTF-8)"),
+_PACKINGS = {".gz": b"\x1f\x8b", ".zst": b"\x28\xb5\x2f\xfd"}
+_PIECE = 1 << 20
+_BOMS = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be", b"\xef\xbb\xbf": "utf-8"}
+# as a spec says it -> codec, in the order of trial; what neither reads any of the last reads
+_ENCODINGS = {"auto": "utf-8", "cp1252": "cp1252"}
+_ANY = "iso8859-1"
+_FORMATS: dict[bytes, Format] = {b"PAR1": "parquet", b"PK\x03\x04": "excel"}
+_FOREIGN = {
+    b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "save it as .xlsx or CSV (UTF-8)"),
     b"BZh": ("compressed by bzip2", "unpack it: bunzip2 FILE"),
     b"\xfd7zXZ": ("compressed by xz", "unpack it: unxz FILE"),
-    b"\x28\xb5\x2f\xfd": ("compressed by zstd", "unpack it: unzstd FILE"),
     b"SQLite format 3": ("an SQLite database", "export the table as CSV"),
     b"\x89HDF": ("an HDF5 file", "export the table as CSV"),
 }
@@ -36,266 +41,196 @@ _MAGIC = {
 
 @dataclass(frozen=True)
 class PlainFile:
-    """A file that can land: itself or its converted copy, and what the conversion changed."""
+    """A file that can land: itself, or its copy with a mended header; and how it is written."""
 
     path: Path
+    format: Format
+    csv: CsvSpec = field(default_factory=CsvSpec)
+    columns: tuple[str, ...] = ()
+    """of CSV only"""
+    is_ascii: bool = True
+    """whether any encoding reads it alike"""
     changes: tuple[str, ...] = ()
+
+    @property
+    def declared_format(self) -> Literal["auto"] | Format:
+        """What a spec has to say of the format: nothing where the name's ending says it."""
+        return "auto" if format_of(self.path.name) == self.format else self.format
 
 
 def plain_file(file: Path, folder: Path) -> PlainFile:
-    """The file itself when the raw stage can read it, else a converted copy below `folder`.
+    """What a file is of which nothing is known; a copy with another header below `folder` if it has to be mended.
 
     Raises:
-        HeadraceError: there is no such file, or it is no table of text; says what to do.
+        HeadraceError: there is no such file, or it is no table; says what to do.
     """
-    if not file.is_file():
-        raise HeadraceError("no such file", where=str(file), fix="check the path")
-    content = file.read_bytes()
-    if content[:4] == b"PAR1" or is_parquet(file.name):
-        _check_parquet(content, file)
-        return PlainFile(file)
-    changes: list[str] = []
-    if content[:2] == b"\x1f\x8b":
-        content = _unpacked(content, file)
-        changes.append("unpacked")
-    _check_is_text(content, file)
-    text, encoding = _decoded(content, file)
-    if encoding:
-        changes.append(f"{encoding} to UTF-8")
-    delimiter = _delimiter(text)
-    header, fixed, at = _header(text, delimiter, file)
-    if delimiter != ",":
-        changes.append(f"{_DELIMITERS[delimiter]} to commas")
-        text = _with_commas(text[at:], fixed, delimiter, file)
-    elif header != fixed:
-        text = _line(fixed, _ending(text[:at])) + text[at:]
-    changes += [
-        f"column {place} {old!r} is called {new}"
-        for place, (old, new) in enumerate(zip([""] * (len(fixed) - len(header)) + header, fixed, strict=True), start=1)
-        if old != new
-    ]
-    if not changes:
-        return PlainFile(file)
-    name = file.name.removesuffix(".gz")
-    copy = folder / (name if name.lower().endswith(".csv") else f"{Path(name).stem}.csv")
-    write_file_atomically(copy, text.encode())
-    return PlainFile(copy, tuple(changes))
+    head = _head(file)
+    form = next((form for magic, form in _FORMATS.items() if head.startswith(magic)), None)
+    if form is not None:
+        return PlainFile(file, form)
+    _check_is_text(head, file)
+    encoding, is_ascii = _encoding(file, head)
+    text, *_ = _decoded(head, encoding)
+    if _is_json_lines(text, file.name):
+        return PlainFile(file, "jsonl")
+    found = find_dialect(text, file.name)
+    written = found.csv.model_copy(update={"encoding": encoding})
+    path = _mended(file, found, head, encoding, folder) if found.is_mended else file
+    return PlainFile(path, "csv", written, found.names, is_ascii, found.changes)
 
 
-def _check_parquet(content: bytes, file: Path) -> None:
-    """Refuse a Parquet file that isn't one, isn't named so, or whose names the lake can't have: it is not converted."""
-    fix = ""
-    if content[:4] != b"PAR1":
-        fix = "get the file again; it is no Parquet file"
-    elif not is_parquet(file.name):
-        fix = f"rename it to {file.stem}.parquet: files are told apart by their ending"
-    else:
-        try:
-            described = duckdb.execute(f"describe select * from read_parquet({literal(str(file))})").fetchall()
-            names = [str(row[0]) for row in described]
-            odd = [old for old, new in zip(names, _free_names(names), strict=True) if old != new]
-            fix = f"write it again with other names for these columns: {', '.join(odd)}" if odd else ""
-        except duckdb.Error as error:
-            fix = f"get the file again: {str(error).splitlines()[0]}"
-    if fix:
-        raise HeadraceError("the Parquet file can't be landed", where=file.name, fix=fix)
-
-
-def _unpacked(content: bytes, file: Path) -> bytes:
+def _is_json_lines(text: str, file_name: str) -> bool:
+    """Whether there is an object a line; a column may well be called `{x}`."""
+    if format_of(file_name) == "jsonl" or not text.lstrip().startswith("{"):
+        return format_of(file_name) == "jsonl"
     try:
-        return gzip.decompress(content)
-    except (OSError, EOFError) as error:
+        return isinstance(json.loads(text.split("\n", maxsplit=1)[0]), dict)
+    except ValueError:
+        return False
+
+
+def mended_file(file: Path, source: SourceSpec, folder: Path) -> tuple[Path, tuple[str, ...]]:
+    """A delivery of a source as the raw stage can read it: itself, or its copy with a mended header, and what changed.
+
+    Raises:
+        HeadraceError: it can't be read as the spec says.
+    """
+    head = _head(file)
+    if format_of(file.name, source.format) != "csv" or head[:4] in _FORMATS or not source.csv.header:
+        return file, ()
+    try:
+        text, *_ = _decoded(head, source.csv.encoding)
+    except UnicodeDecodeError as error:
+        raise HeadraceError("the file isn't in the declared encoding", where=file.name, found=str(error)) from None
+    found = read_dialect(text, source.csv, file.name)
+    if not found.is_mended or "\x00" in text:  # no text at all
+        return file, ()
+    return _mended(file, found, head, source.csv.encoding, folder), found.changes
+
+
+def _head(file: Path) -> bytes:
+    """The beginning of a file's unpacked bytes."""
+    try:
+        with unpacked(file) as opened:
+            return opened.read(4 * LOOK_AT_CHARACTERS)
+    except (OSError, EOFError, zstandard.ZstdError) as error:
         raise HeadraceError(
             "the file can't be unpacked", where=file.name, found=str(error), fix="get the file again; it is broken"
         ) from None
 
 
-def _check_is_text(content: bytes, file: Path) -> None:
-    """Refuse what other programs write, each with the way to CSV."""
-    for magic, (what, fix) in _MAGIC.items():
-        if content.startswith(magic):
-            raise HeadraceError("the file is no text", where=file.name, expected="CSV", found=what, fix=fix)
-    if content.lstrip()[:1] in (b"{", b"["):
+@contextmanager
+def unpacked(file: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file, unpacked as the ending of its name says; the raw stage goes by that, too."""
+    if not file.is_file():
+        raise HeadraceError("no such file", where=str(file), fix="check the path")
+    with file.open("rb") as opened:
+        _check_packing(file, opened.read(4))
+        opened.seek(0)
+        if file.suffix.lower() == ".gz":
+            with gzip.open(opened, "rb") as reader:
+                yield cast("BinaryIO", reader)
+        elif file.suffix.lower() == ".zst":
+            with zstandard.ZstdDecompressor().stream_reader(opened, read_across_frames=True) as frames:
+                yield cast("BinaryIO", frames)
+        else:
+            yield opened
+
+
+def _check_packing(file: Path, magic: bytes) -> None:
+    ending = next((ending for ending, own in _PACKINGS.items() if magic.startswith(own)), "")
+    named = file.suffix.lower() if file.suffix.lower() in _PACKINGS else ""
+    if ending != named:
+        right = f"{file.stem if named else file.name}{ending}"
         raise HeadraceError(
-            "the file is JSON",
+            "the file's name doesn't say how it is packed",
             where=file.name,
-            expected="CSV",
-            fix="convert it, for example in Python: polars.read_json(FILE).write_csv(FILE)",
+            expected=".gz or .zst at the end of the name of a packed file, and of no other",
+            found=f"packed as {ending}" if ending else "not packed so",
+            fix=f"rename it to {right}",
         )
 
 
-def _decoded(content: bytes, file: Path) -> tuple[str, str]:
-    """The text, and the encoding it was in if not UTF-8."""
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return content.decode("utf-16", errors="replace"), "UTF-16"
-    if b"\x00" in content[: 1 << 16]:
+def _check_is_text(head: bytes, file: Path) -> None:
+    """Refuse what other programs write, each with what to do."""
+    found, fix = next((words for magic, words in _FOREIGN.items() if head.startswith(magic)), ("", ""))
+    if head.lstrip()[:1] == b"[":
+        found = "one JSON array"
+        fix = "write one object a line, for example in Python: polars.read_json(FILE).write_ndjson(FILE)"
+    elif not found and b"\x00" in head and head[:2] not in _BOMS:
+        found, fix = "NUL bytes", "save it as CSV (UTF-8)"
+    if found:
         raise HeadraceError(
-            "the file is no text",
+            "the file is no table that can be read",
             where=file.name,
-            expected="CSV in UTF-8",
-            found="NUL bytes",
-            fix="save it as CSV (UTF-8)",
+            expected="CSV, Parquet, JSON lines or Excel (.xlsx)",
+            found=found,
+            fix=fix,
         )
+
+
+def _encoding(file: Path, head: bytes) -> tuple[str, bool]:
+    """The encoding as a spec says it, told from all bytes, and whether there is nothing but ASCII."""
+    if head[:2] in _BOMS:
+        return "auto", False
+    is_ascii = True
+    decoders = {name: codecs.getincrementaldecoder(codec)() for name, codec in _ENCODINGS.items()}
+    with unpacked(file) as opened:
+        while piece := opened.read(_PIECE):
+            is_ascii = is_ascii and piece.isascii()
+            decoders = {name: decoder for name, decoder in decoders.items() if _decodes(decoder, piece)}
+    return next((name for name, decoder in decoders.items() if _decodes(decoder, b"", final=True)), _ANY), is_ascii
+
+
+def _decodes(decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool = False) -> bool:
     try:
-        content.decode("utf-8")
+        decoder.decode(piece, final)
     except UnicodeDecodeError:
-        return content.decode("cp1252", errors="replace"), "Windows-1252"
-    return content.decode("utf-8"), ""
-
-
-def _records(text: str, delimiter: str, most: int = _LOOK_AT) -> list[list[str]]:
-    """The first records of CSV text that aren't empty."""
-    csv.field_size_limit(1 << 30)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    found: list[list[str]] = []
-    try:
-        for row in reader:
-            if row:
-                found.append(row)
-            if len(found) == most:
-                break
-    except csv.Error:
-        pass  # what was read so far decides; the raw stage's own parser gives the message
-    return found
-
-
-def _delimiter(text: str) -> str:
-    """Commas where they give columns in which the first records agree, else the delimiter that gives the most."""
-    start = text.lstrip("\ufeff")[: 1 << 18]
-
-    def columns(delimiter: str) -> float:
-        sizes = [len(row) for row in _records(start, delimiter)[:-1] or _records(start, delimiter)]
-        if not sizes or sizes[0] < 2:  # noqa: PLR2004 - one column says nothing about a delimiter
-            return 0
-        agreeing = sum(size in (sizes[0], sizes[0] + 1) for size in sizes) / len(sizes)
-        return agreeing * 1000 + sizes[0] / 1000 if agreeing > 0.9 else 0  # noqa: PLR2004 - a few broken lines are quarantined
-
-    return "," if columns(",") else max(_DELIMITERS, key=columns)
-
-
-def _header(text: str, delimiter: str, file: Path) -> tuple[list[str], list[str], int]:
-    """The header's names, the names that the lake can have, and where the rows begin."""
-    bom = text.startswith("\ufeff")
-    start = text[bom:]
-    stream = io.StringIO(start, newline="")
-    csv.field_size_limit(1 << 30)
-    try:
-        header = next(csv.reader(stream, delimiter=delimiter), [])
-    except csv.Error as error:
-        raise HeadraceError("the header can't be read", where=file.name, found=str(error), fix="mend line 1") from None
-    if not header or not any(header):
-        raise HeadraceError(
-            "the file has no header" if start.strip() else "the file is empty",
-            where=file.name,
-            expected="column names on the first line",
-            fix="deliver it with a header",
-        )
-    if all(_is_number(name) for name in header):
-        raise HeadraceError(
-            "the first line holds numbers, not names",
-            where=file.name,
-            expected="column names on the first line",
-            found=", ".join(header[:5]),
-            fix="add a line with a name for each column at the top of the file",
-        )
-    rows = _records(start[: 1 << 18], delimiter)[1:]
-    sizes = {len(row) for row in rows[:-1] or rows}
-    names = ["row_name", *header] if sizes == {len(header) + 1} else header
-    if sizes and min(sizes) > len(names):
-        raise HeadraceError(
-            "the rows have more fields than the header has names",
-            where=file.name,
-            expected=f"{min(sizes)} names on the first line",
-            found=f"{len(header)}: {', '.join(header[:5])}",
-            fix="mend the first line of the file",
-        )
-    if len(names) == 1:
-        raise HeadraceError(
-            "the file has one column only",
-            where=file.name,
-            expected=f"columns apart by one of {', '.join(_DELIMITERS.values())}",
-            found=repr(header[0][:60]),
-            fix="save it as comma-separated CSV",
-        )
-    return header, _free_names(names), stream.tell() + bom
-
-
-def _free_names(names: Sequence[str]) -> list[str]:
-    """Names that are there, once whatever the case, on one line, and not ours."""
-    free: list[str] = []
-    for place, raw in enumerate(names, start=1):
-        name = raw if "\n" not in raw and "\r" not in raw else " ".join(raw.split())
-        name = name if name.strip() else f"column_{place}"
-        if name.lower() in _OURS or name.lower().startswith("headrace_"):
-            name = f"{name}_" if name.lower() in _OURS else f"x_{name}"
-        base, number = name, 2
-        while name.lower() in {other.lower() for other in free}:
-            name, number = f"{base}_{number}", number + 1
-        free.append(name)
-    return free
-
-
-def _with_commas(rows: str, header: Sequence[str], delimiter: str, file: Path) -> str:
-    """Rows of another delimiter as comma-separated text; decimal commas become points where a column has only such.
-
-    Raises:
-        HeadraceError: a row doesn't have the header's fields.
-    """
-    import tempfile
-
-    names = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header)
-    with tempfile.TemporaryDirectory() as folder, duckdb.connect(config={"temp_directory": f"{folder}/spill"}) as con:
-        source, target = Path(folder) / "rows.txt", Path(folder) / "rows.csv"
-        source.write_bytes(rows.encode())
-        try:
-            con.execute(
-                f"create temp table read_rows as select * from read_csv({literal(str(source))}, columns={{{names}}}, "
-                f"header=false, auto_detect=false, delim={literal(delimiter)}, quote='\"', escape='\"')"
-            )
-        except duckdb.Error as error:
-            raise HeadraceError(
-                "a row doesn't fit the header",
-                where=file.name,
-                found=str(error).splitlines()[0],
-                fix="mend that line, or save the file as comma-separated UTF-8",
-            ) from None
-        tests = ", ".join(_has_decimal_commas(quoted(name)) for name in header)
-        is_decimal = con.execute(f"select {tests} from read_rows").fetchone() or ()
-        columns = ", ".join(
-            f"replace(replace({quoted(name)}, '.', ''), ',', '.') as {quoted(name)}" if decimal else quoted(name)
-            for name, decimal in zip(header, is_decimal, strict=True)
-        )
-        con.execute(f"copy (select {columns} from read_rows) to {literal(str(target))} (format csv, header true)")
-        return target.read_text(encoding="utf-8")
-
-
-def _has_decimal_commas(field: str) -> str:
-    """SQL of whether all texts of a column are numbers with decimal commas, and points before thousands if any.
-
-    Where each comma could as well stand before thousands (`1,838`), it is taken for that and the texts stay.
-    """
-    value = f"trim({field})"
-    return f"""coalesce(
-        bool_and(regexp_full_match({value}, {literal(_DECIMAL_COMMA)})) filter ({value} <> '')
-        and bool_or(contains({field}, ','))
-        and not bool_and(regexp_full_match({value}, {literal(_THOUSANDS_COMMA)})) filter (contains({field}, ',')),
-        false)"""
-
-
-def _line(names: Sequence[str], ending: str) -> str:
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator=ending).writerow(names)
-    return stream.getvalue()
-
-
-def _ending(line: str) -> str:
-    """How a line ends: DuckDB refuses a file whose lines end in different ways."""
-    return next((ending for ending in ("\r\n", "\n", "\r") if line.endswith(ending)), "\n")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
         return False
     return True
+
+
+def _decoded(head: bytes, encoding: str) -> tuple[str, str, bytes]:
+    """Text, codec and byte order mark of the beginning of a file.
+
+    Raises:
+        UnicodeDecodeError: it is in another encoding.
+    """
+    bom, codec = b"", encoding
+    if encoding == "auto" or codecs.lookup(encoding).name in ("utf-8", "utf-8-sig", "utf-16"):
+        bom, codec = next(((bom, codec) for bom, codec in _BOMS.items() if head.startswith(bom)), (b"", "utf-8"))
+    text = codecs.getincrementaldecoder(codec)().decode(head[len(bom) :])
+    return text[:LOOK_AT_CHARACTERS], codec, bom
+
+
+def _mended(file: Path, found: Dialect, head: bytes, encoding: str, folder: Path) -> Path:
+    """Write a copy with the mended header, packed as the file is; it appears whole."""
+    text, codec, bom = _decoded(head, encoding)
+    before = text[: found.rows_at]
+    ending = next((ending for ending in ("\r\n", "\n", "\r") if before.endswith(ending)), "\n")
+    header, size = bom + (found.header_line + ending).encode(codec), len(bom) + len(before.encode(codec))
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / file.name
+    temporary = folder / f".{file.name}.{os.getpid()}.part"
+    with unpacked(file) as source, temporary.open("wb") as raw:
+        source.read(size)
+        with _packed(raw, file) as target:
+            target.write(header)
+            shutil.copyfileobj(source, target, _PIECE)
+        raw.flush()
+        os.fsync(raw.fileno())
+    temporary.replace(copy)
+    return copy
+
+
+@contextmanager
+def _packed(target: BinaryIO, like: Path) -> Iterator[BinaryIO]:
+    """Write as a file is packed; the same bytes each time, so that a copy made again is the same delivery."""
+    if like.suffix.lower() == ".gz":
+        with gzip.GzipFile(filename="", mode="wb", fileobj=target, mtime=0) as packed:
+            yield cast("BinaryIO", packed)
+    elif like.suffix.lower() == ".zst":
+        with zstandard.ZstdCompressor().stream_writer(target, closefd=False) as writer:
+            yield cast("BinaryIO", writer)
+    else:
+        yield target

@@ -7,16 +7,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import duckdb
 
 from assets.errors import HeadraceError
 from assets.naming import literal, quoted
-from assets.raw.ingest import as_type, read_header
-from assets.spec import ColumnType
+from assets.raw.reader.typed import as_type
+from assets.settings import Settings
+from assets.spec import ColumnType, CsvSpec
 from orchestration.new.names import column_names
+from orchestration.new.plain import PlainFile
+from orchestration.new.style import number_style
+from orchestration.new.texts import Texts, read_texts
 
 Kind = Literal["integer", "number", "boolean", "category", "text", "timestamp"]
 DATA_TYPES: dict[Kind, str] = {
@@ -82,6 +85,7 @@ class Column:
     mean_words: float = 0.0
     is_whole: bool = False  # a number without a fraction in any row
     is_counter: bool = False  # rises by one from row to row
+    form: str = ""  # of a date or time that comes as a text, all of them in this format
     examples: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -111,6 +115,15 @@ class Column:
         return self.kind in ("integer", "number")
 
 
+class _Reading(NamedTuple):
+    """A way to read a column's texts."""
+
+    kind: Kind
+    sql: str
+    note: str = ""
+    form: str = ""
+
+
 @dataclass(frozen=True)
 class Profile:
     """All files together. `con` has the tables `raw` (texts) and `typed` (cleaned names and types)."""
@@ -122,6 +135,8 @@ class Profile:
     rejected: int  # rows of another shape than the header's, which will be quarantined
     duplicates: int  # rows that repeat another whole row
     nulls: tuple[str, ...]  # texts that mean no value, as they are spelled
+    format: str  # of the files, as a spec says it
+    csv: CsvSpec  # how they are written, if delimited
 
     def column(self, name: str) -> Column | None:
         """A column by its header name or its cleaned name, whatever the case."""
@@ -131,25 +146,27 @@ class Profile:
         return next(iter(exact or near), None)
 
 
-def profile_files(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> Profile:
+def profile_files(con: duckdb.DuckDBPyConnection, files: Sequence[PlainFile], settings: Settings) -> Profile:
     """Read files whole and profile every column.
 
     Raises:
         HeadraceError: the files have different columns, no row, or lines that the raw stage would not read.
     """
-    header, rejected = _read(con, files)
+    con.execute("set preserve_insertion_order=true")
+    texts = read_texts(con, files, settings)
+    names = [file.path.name for file in files]
     rows = _one(con, "select count(*) from raw")
     if not rows:
-        raise HeadraceError(
-            "there is no row to learn from", where=", ".join(file.name for file in files), fix="give files with rows"
-        )
-    nulls = _null_spellings(con, header)
-    names = column_names(header)
-    columns = _typed(con, names, nulls)
+        raise HeadraceError("there is no row to learn from", where=", ".join(names), fix="give files with rows")
+    nulls = _null_spellings(con, texts.columns)
+    style = texts.csv.model_copy(update=_number_style(con, texts, nulls))
+    columns = _typed(con, column_names(texts.columns), nulls, style)
+    if texts.has_csv:
+        style, columns = _with_formats(style, columns)
     selected = ", ".join(f"{item.sql} as {quoted(item.name)}" for item in columns)
     as_nulls = ", ".join(literal(text) for text in nulls)
     raw_values = ", ".join(
-        f"{as_type(value, item.raw_type)} as {quoted(item.raw)}"
+        f"{as_type(value, item.raw_type, style)} as {quoted(item.raw)}"
         for item in columns
         for value in (f"case when {quoted(item.raw)} not in ({as_nulls}) then {quoted(item.raw)} end",)
     )
@@ -158,66 +175,42 @@ def profile_files(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> Prof
     measured = _measured(con, columns, rows)
     every = ", ".join(quoted(item.name) for item in columns)
     distinct = _one(con, f"select count(*) from (select distinct {every} from typed)")
-    return Profile(con, tuple(file.name for file in files), measured, rows, rejected, rows - distinct, nulls)
-
-
-def _read(con: duckdb.DuckDBPyConnection, files: Sequence[Path]) -> tuple[list[str], int]:
-    """Fill `raw` with the texts of all files, as the raw stage reads them; returns header and rejected rows."""
-    con.execute("set preserve_insertion_order=true")
-    headers = [_header(con, file) for file in files]
-    for file, header in zip(files, headers, strict=True):
-        if set(header) != set(headers[0]):
-            odd = sorted(set(header) ^ set(headers[0]))
-            raise HeadraceError(
-                "the files have different columns",
-                where=file.name,
-                expected=", ".join(headers[0]),
-                found=f"only in one of the two: {', '.join(odd)}",
-                fix="give files of one kind; sources to be joined are references of a spec (docs/product-spec.md)",
-            )
-    rejected = 0
-    fields = ", ".join(quoted(name) for name in headers[0])
-    for place, (file, header) in enumerate(zip(files, headers, strict=True)):
-        create = f"insert into raw (headrace_file, headrace_row, {fields})" if place else "create table raw as"
-        try:
-            con.execute(
-                f"{create} select {place} as headrace_file, row_number() over () as headrace_row, {fields} "
-                f"from {_reader(file, header)}"
-            )
-        except duckdb.Error as error:
-            raise HeadraceError(
-                "the file can't be read as CSV",
-                where=file.name,
-                expected="comma-separated UTF-8 text",
-                found=str(error).splitlines()[0],
-                fix="open the file at the place named, mend it and try again",
-            ) from None
-        if not _is_parquet(file):
-            rejected = _one(con, "select count(distinct (file_id, line)) from reject_errors")
-    return headers[0], rejected
-
-
-def _is_parquet(file: Path) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(4) == b"PAR1"
-
-
-def _header(con: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
-    if _is_parquet(file):
-        return [str(row[0]) for row in con.execute(f"describe from read_parquet({literal(str(file))})").fetchall()]
-    return read_header(file)
-
-
-def _reader(file: Path, header: Sequence[str]) -> str:
-    """SQL that reads a file's values as text, with the raw stage's options."""
-    if _is_parquet(file):
-        texts = ", ".join(f"{quoted(name)}::varchar as {quoted(name)}" for name in header)
-        return f"(select {texts} from read_parquet({literal(str(file))}))"
-    names = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header)
-    return (
-        f"read_csv({literal(str(file))}, columns={{{names}}}, header=true, auto_detect=false, delim=',', quote='\"', "
-        "escape='\"', nullstr=[''], strict_mode=true, ignore_errors=true, store_rejects=true)"
+    return Profile(
+        con, tuple(names), measured, rows, texts.rejected, rows - distinct, nulls, format=texts.format, csv=style
     )
+
+
+def _number_style(con: duckdb.DuckDBPyConnection, texts: Texts, nulls: Sequence[str]) -> dict[str, str]:
+    """What the rows say of decimals and thousands, of files whose fields are apart by another sign than a comma."""
+    if texts.csv.delimiter == ",":
+        return {}
+    none = ", ".join(literal(text) for text in {*nulls, *_WEAK_NULLS})
+    return number_style(
+        con, [f"case when trim({quoted(n)}) not in ({none}) then trim({quoted(n)}) end" for n in texts.columns]
+    )
+
+
+def _with_formats(style: CsvSpec, columns: list[Column]) -> tuple[CsvSpec, list[Column]]:
+    """Dates that are all in one format are dates in the raw table already, and so are times."""
+    kinds = {item.raw_type for item in columns}
+    found: dict[str, ColumnType] = {}
+    ways: tuple[tuple[ColumnType, bool, set[ColumnType]], ...] = (
+        ("DATE", False, {"DATE"}),
+        ("TIMESTAMP", True, {"TIMESTAMP", "TIMESTAMPTZ"}),
+    )
+    for kind, has_hours, own in ways:
+        forms = {item.form for item in columns if item.form and _has_hours(item.form) == has_hours}
+        if len(forms) == 1 and not kinds & own:  # dates as in ISO 8601 would be read by the format as well
+            found[forms.pop()] = kind
+    typed = [
+        replace(item, raw_type=found[item.form], sql=f"{quoted(item.raw)}::timestamp") if item.form in found else item
+        for item in columns
+    ]
+    return style.model_copy(update={f"{kind.lower()}_format": form for form, kind in found.items()}), typed
+
+
+def _has_hours(form: str) -> bool:
+    return "%H" in form or "%I" in form
 
 
 def _chunked(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -240,27 +233,31 @@ def _null_spellings(con: duckdb.DuckDBPyConnection, header: Sequence[str]) -> tu
     return tuple(sorted(found))
 
 
-def _typed(con: duckdb.DuckDBPyConnection, names: Mapping[str, str], nulls: Sequence[str]) -> list[Column]:
+def _typed(
+    con: duckdb.DuckDBPyConnection, names: Mapping[str, str], nulls: Sequence[str], style: CsvSpec
+) -> list[Column]:
     """The type of every column, decided by all of its values."""
     as_nulls = ", ".join(literal(text) for text in nulls)
     columns = []
     for chunk in _chunked(list(names)):
         values = {raw: f"case when {quoted(raw)} not in ({as_nulls}) then trim({quoted(raw)}) end" for raw in chunk}
         texts = ", ".join(f"{value} as v{place}" for place, value in enumerate(values.values()))
-        numbers = ", ".join(f"try_cast(v{place} as double) as d{place}" for place in range(len(chunk)))
-        tests = ", ".join(test for place in range(len(chunk)) for test in _tests(f"v{place}", f"d{place}"))
+        numbers = ", ".join(f"{as_type(f'v{place}', 'DOUBLE', style)} as d{place}" for place in range(len(chunk)))
+        tests = ", ".join(
+            test for place in range(len(chunk)) for test in _tests(f"v{place}", f"d{place}", style.decimal)
+        )
         facts = _row(con, f"select {tests} from (select *, {numbers} from (select {texts} from raw))")
         for place, raw in enumerate(chunk):
             own = facts[place * _FACTS : (place + 1) * _FACTS]
-            columns.append(_as_plain(raw, names[raw], own) or _as_text(con, raw, names[raw], values[raw]))
+            columns.append(_as_plain(raw, names[raw], own) or _as_text(con, raw, names[raw], values[raw], style))
     return columns
 
 
-def _tests(text: str, number: str) -> list[str]:
+def _tests(text: str, number: str, decimal: str) -> list[str]:
     """SQL of what `_as_plain` asks about a column's texts and their numbers, `_FACTS` in number; LIKE is cheap."""
-    digits = f"not contains({text}, '.') and not contains({text}, 'e') and not contains({text}, 'E')"
+    digits = f"not contains({text}, {literal(decimal)}) and not contains({text}, 'e') and not contains({text}, 'E')"
     signed = f"{text} like '0_%' or {text} like '+0_%' or {text} like '-0_%'"
-    zero = f"(({signed}) and {text} not like '%0.%' and not contains(lower({text}), 'e'))"
+    zero = f"(({signed}) and {text} not like '%0{decimal}%' and not contains(lower({text}), 'e'))"
     # CASE, since AND doesn't spare the casts, which are the dear part
     day = f"{text} like '____-%' and {text} not like '%:%'"
     date = f"case when {day} then try_cast({text} as date) is not null else false end"
@@ -282,7 +279,7 @@ def _tests(text: str, number: str) -> list[str]:
     ]
 
 
-def _as_text(con: duckdb.DuckDBPyConnection, raw: str, name: str, value: str) -> Column:
+def _as_text(con: duckdb.DuckDBPyConnection, raw: str, name: str, value: str, style: CsvSpec) -> Column:
     """A column that comes as text: read as times or numbers where that is what it holds."""
     field = quoted(raw)
     con.execute(
@@ -295,8 +292,9 @@ def _as_text(con: duckdb.DuckDBPyConnection, raw: str, name: str, value: str) ->
     said = ", ".join(literal(text) for text in spelled)
     value = f"case when trim({field}) not in ({said}) then trim({field}) end" if spelled else f"trim({field})"
     notes = (f"{', '.join(spelled)} read as no value",) if spelled else ()
-    for kind, sql, note in _readings(con, value, name):
-        return Column(raw, name, "VARCHAR", kind, sql, notes=(*notes, *((note,) if note else ())))
+    for kind, sql, note, form in _readings(con, value, name, style):
+        notes = (*notes, *((note,) if note else ()))
+        return Column(raw, name, "VARCHAR", kind, sql, notes=notes, form="" if spelled else form)
     text, words = f"nullif(trim({field}), '')", ", ".join(literal(word) for word in _BOOLEAN_WORDS)
     fewer = f"count(distinct {_folded('v')}) < count(*)"
     (is_yes_no,) = _row(con, f"select {fewer} and bool_and({_folded('v')} in ({words})) from cells")
@@ -350,25 +348,26 @@ def _as_plain(raw: str, name: str, facts: Sequence[Any]) -> Column | None:
     return None
 
 
-def _readings(con: duckdb.DuckDBPyConnection, value: str, name: str) -> Iterator[tuple[Kind, str, str]]:
+def _readings(con: duckdb.DuckDBPyConnection, value: str, name: str, style: CsvSpec) -> Iterator[_Reading]:
     """Ways to read texts that the raw stage leaves as texts: dates, numbers as people write them, with mistakes."""
     total, distinct = con.execute("select coalesce(sum(n), 0), count(*) from cells").fetchone() or (0, 0)
     if total:
         yield from _dates(con, value, total)
-        yield from _numbers(con, value, name, total, distinct)
+        yield from _numbers(con, value, name, total, distinct, style)
 
 
-def _dates(con: duckdb.DuckDBPyConnection, value: str, total: int) -> Iterator[tuple[Kind, str, str]]:
+def _dates(con: duckdb.DuckDBPyConnection, value: str, total: int) -> Iterator[_Reading]:
     for form in _DATE_FORMATS:
         if not _fits(con, form):
             continue
         other = form.replace("%m/%d", "%d/%m")
         note = f"read as {form}" + (f"; {other} would fit, too" if other != form and _fits(con, other) else "")
-        yield "timestamp", f"try_strptime({value}, {literal(form)})", note
+        yield _Reading("timestamp", f"try_strptime({value}, {literal(form)})", note, form)
     if not _one(con, f"select count(*) from cells where not regexp_full_match(v, '{_WITH_YEAR}([T ].*)?')"):
         bad = _one(con, "select coalesce(sum(n), 0) from cells where try_cast(v as timestamp) is null")
         if bad <= (1 - _NUMBER_SHARE) * total:
-            yield "timestamp", f"try_cast({value} as timestamp)", f"{bad:,} read as missing: no time" if bad else ""
+            note = f"{bad:,} read as missing: no time" if bad else ""
+            yield _Reading("timestamp", f"try_cast({value} as timestamp)", note)
 
 
 def _fits(con: duckdb.DuckDBPyConnection, form: str) -> bool:
@@ -378,23 +377,26 @@ def _fits(con: duckdb.DuckDBPyConnection, form: str) -> bool:
 
 
 def _numbers(
-    con: duckdb.DuckDBPyConnection, value: str, name: str, total: int, distinct: int
-) -> Iterator[tuple[Kind, str, str]]:
-    plain = "coalesce(isfinite(try_cast(v as double)), false) and regexp_full_match(v, '[-+0-9.eE]+')"
+    con: duckdb.DuckDBPyConnection, value: str, name: str, total: int, distinct: int, style: CsvSpec
+) -> Iterator[_Reading]:
+    plain = f"""coalesce(isfinite({as_type("v", "DOUBLE", style)}), false)
+        and regexp_full_match(v, '[-+0-9., ''eE]+')"""
     good = _one(con, f"select coalesce(sum(n), 0) from cells where {plain}")
     codes = _one(con, "select count(*) from cells where regexp_full_match(v, '[+-]?0[0-9]+')")
-    number = f"try_cast({value} as double)"
+    number = as_type(value, "DOUBLE", style)
     if good == total and not codes:
-        yield "number", number, ""
+        yield _Reading("number", number)
     money = r"[-+]?\s*[$€£¥]?\s*[-+]?([1-9][0-9]{0,2}(,[0-9]{3})+|[0-9]+)?([.][0-9]+)?\s*[%€$]?"
     if not codes and not _one(con, f"select count(*) from cells where not regexp_full_match(v, {literal(money)})"):
         formatted = f"regexp_replace({value}, '[$€£¥%,\\s]', '', 'g')"
-        yield "number", f"try_cast({formatted} as double)", "a number, without its sign, thousands commas or %"
+        yield _Reading(
+            "number", f"try_cast({formatted} as double)", "a number, without its sign, thousands commas or %"
+        )
     is_many = good >= _NUMBER_SHARE * total and distinct > _SHOWN
     if is_many and not codes and not ID_NAME.search(name):
         odd = con.execute(f"select v from cells where not ({plain}) order by n desc, v limit 3").fetchall()
         note = f"{total - good:,} read as missing: {', '.join(str(v) for (v,) in odd)}" if odd else ""
-        yield "number", f"case when isfinite({number}) then {number} end", note
+        yield _Reading("number", f"case when isfinite({number}) then {number} end", note)
 
 
 def _is_compact_date(name: str, low: float | None, high: float | None) -> bool:

@@ -121,12 +121,19 @@ def _source_lines(found: Conclusions) -> Iterator[str]:
     yield "source:"
     yield from _why(found, "files", "  ")
     yield f"  files: {_pattern(found.pattern)}"
+    if found.profile.format != "auto":
+        yield f"  format: {found.profile.format}"
+    written = found.profile.csv.model_dump(exclude_defaults=True)
+    if written:
+        yield f"  csv: {_flow(written)}"
     yield f"  nulls: {_scalar(list(found.profile.nulls))}"
     yield "  columns:"
     yield from (f"    {_name(column.raw)}: {column.raw_type}" for column in found.profile.columns)
     needed = dict.fromkeys(column.raw for column in (*found.key, *([found.time] if found.time else [])))
     if needed:
         yield f"  required: {_scalar(list(needed))}"
+    if found.coverage is not None:
+        yield f"  coverage: {_flow(found.coverage.model_dump(exclude_defaults=True))}"
 
 
 def _label_lines(found: Conclusions) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The lake: locked down, one writer at a time, transactions whole or not at all, readers never in the way."""
 
+import itertools
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import duckdb
 import pytest
 from filelock import FileLock
 
+from assets import lake as lake_module
 from assets.errors import HeadraceError
 from assets.home import Home
 from assets.lake import Lake, extension_file, has_table, is_passing, newest_snapshot, write_file_atomically
@@ -341,3 +343,29 @@ def test_what_does_not_fit_in_memory_is_spilled_below_the_lake_and_goes_with_its
     with lake.connect() as con:
         con.execute("select 1")
     assert list(lake.staging.glob("spill-*")) == []
+
+
+def test_an_own_path_is_nobody_elses_also_when_a_process_gets_the_number_of_a_killed_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container each process may be number 1.
+
+    Regression: it wrote over what the killed one had left, through a hard link also over a refused file's kept bytes.
+    """
+    first = lake_module.own_path(tmp_path, "staged")
+    first.write_text("left")
+    assert lake_module.own_path(tmp_path, "staged") != first
+    assert first.exists()
+    monkeypatch.setattr(lake_module, "_token", lambda _: "another process")
+    monkeypatch.setattr(lake_module, "_OWN_PATHS", itertools.count())
+    assert lake_module.own_path(tmp_path, "staged") != first
+    assert not first.exists()
+
+
+@pytest.mark.parametrize("address", ["postgresql://lake:secret@127.0.0.1/lakes", "mysql:password=secret"])
+def test_a_catalog_of_another_kind_is_refused_and_not_shown(tmp_path: Path, address: str) -> None:
+    """Regression: it was opened as a file, and its password stood in the stack trace."""
+    settings = Settings(home=tmp_path / "home", lake_catalog=address)
+    with pytest.raises(HeadraceError, match="the address of the lake's catalog") as caught:
+        Home(settings).lake("toy")
+    assert "secret" not in str(caught.value)

@@ -61,7 +61,7 @@ def test_an_unknown_field_without_a_near_one_is_to_be_removed(fields_of: Fields)
 
 
 @pytest.mark.parametrize(
-    "path", ["title", "owner", "task", "source", "source.files", "key", "time.event", "label.column", "candidates"]
+    "path", ["title", "owner", "task", "source", "source.columns", "key", "time.event", "label.column", "candidates"]
 )
 def test_a_missing_field_is_named(fields_of: Fields, path: str) -> None:
     assert f"{path}: is missing; add it" in refusal(fields_of({path: ...}))
@@ -133,6 +133,12 @@ def test_a_part_of_a_time_with_a_cast_is_accepted(spec_of: Callable[..., Product
     ("changes", "said"),
     [
         ({"source.files": r"orders\.csv"}, "no group named batch"),
+        ({"source.files": ...}, "either files or postgres"),
+        ({"source.csv": {"delimiter": "\\", "escape": "\\"}}, "delimiter and escape are two different characters"),
+        ({"source.csv": {"quote": "§"}}, "source.csv.quote: one ASCII character"),
+        ({"source.csv": {"quote": '""'}}, "source.csv.quote: one ASCII character"),
+        ({"source.csv": {"escape": "§"}}, "source.csv.escape: one ASCII character"),
+        ({"source.csv": {"escape": "\\\\"}}, "source.csv.escape: one ASCII character"),
         ({"source.required": ["nothing"]}, "required names columns that are not in columns: nothing"),
         ({"references.toy": {"files": "x", "columns": {"a": "BIGINT"}}}, "the name is the product's own"),
         ({"candidates": [{"algorithm": "lightgbm"}, {"algorithm": "x"}]}, "`baseline` among them"),

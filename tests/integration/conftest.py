@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from assets.cleaned.dbt import ensure_manifest
+from assets.lake import Lake
 from assets.settings import CHECKOUT, Settings
 from assets.spec import ProductSpec, load_specs
 from orchestration.cli.runs import Runner
@@ -13,7 +14,9 @@ from tests.toy.shop import TOY, drop
 
 
 @pytest.fixture(scope="session")
-def toy_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Settings]:
+def toy_settings(
+    tmp_path_factory: pytest.TempPathFactory, settings_at: Callable[..., Settings]
+) -> Callable[..., Settings]:
     """Settings of a new home whose products are the toy shop alone."""
     project = tmp_path_factory.mktemp("project") / "dbt_project"
     shutil.copytree(
@@ -23,13 +26,13 @@ def toy_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Se
     products = tmp_path_factory.mktemp("products")
     shutil.copy(TOY / "shop.yaml", products)
 
-    def settings_of(name: str) -> Settings:
-        return Settings(home=tmp_path_factory.mktemp(name) / ".headrace", products=products, dbt_project=project)
+    def settings_of(name: str, at: Callable[..., Settings] = settings_at) -> Settings:
+        return at(tmp_path_factory.mktemp(name) / ".headrace", products=products, dbt_project=project)
 
     parsed = ensure_manifest(settings_of("parsed")).parent.parent
 
-    def make(name: str) -> Settings:
-        settings = settings_of(name)
+    def make(name: str, at: Callable[..., Settings] = settings_at) -> Settings:
+        settings = settings_of(name, at)
         shutil.copytree(parsed, settings.home / "dbt")  # parsing again would cost each home seconds
         return settings
 
@@ -38,12 +41,22 @@ def toy_settings(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Se
 
 @pytest.fixture(scope="session")
 def loaded_settings(toy_settings: Callable[[str], Settings], shop: ProductSpec) -> Callable[[str], Settings]:
-    """The same with two batches landed and loaded, and no model yet; a copy of one home, as homes can move."""
-    template = toy_settings("loaded")
-    drop(template, [1, 2])
-    Runner(template, shop).load(["01", "02"], cause="test")
+    """The same with two batches landed and loaded, and no model yet; a copy of one home, as homes can move.
+
+    In a shared deployment a home's lake is elsewhere and is not copied with it, so each home loads for itself.
+    """
+
+    def loaded(name: str) -> Settings:
+        settings = toy_settings(name)
+        drop(settings, [1, 2])
+        Runner(settings, shop).load(["01", "02"], cause="test")
+        return settings
+
+    template = loaded("loaded")
 
     def make(name: str) -> Settings:
+        if Lake(shop.product, template).is_shared:
+            return loaded(name)
         settings = toy_settings(name)
         shutil.copytree(template.home, settings.home, dirs_exist_ok=True)
         return settings

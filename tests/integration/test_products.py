@@ -21,12 +21,13 @@ from assets.features.leaks import judge_leaks
 from assets.features.read import batch_inputs
 from assets.home import Home
 from assets.naming import CLEANED, FEATURES, table
-from assets.raw.ingest import load_file
+from assets.raw.coverage import coverage_findings
 from assets.raw.landing import identify
 from assets.settings import CHECKOUT, Settings
 from assets.spec import ProductSpec, load_specs, parse_spec
 from assets.splits.service import make_split
 from orchestration.demos import write_movies, write_wines
+from tests.loading import load_file
 
 PRODUCTS = CHECKOUT / "orchestration" / "products"
 SPECS = load_specs(PRODUCTS)
@@ -47,7 +48,7 @@ def built(home: Home, product: str, files: list[Path]) -> list[dbt.NodeResult]:
     """Load files and build the product's tables."""
     lake, spec = home.lake(product), SPECS[product]
     for file in files:
-        _, batch_id = identify(spec, file.name) or ("", "")
+        _, batch_id, _ = identify(spec, file.name) or ("", "", "")
         load_file(lake, product, spec.source, file, batch_id)
     return dbt.build(lake)
 
@@ -157,6 +158,19 @@ def test_power_load_features_of_a_year_do_not_change_with_the_loads_of_that_year
     assert leap_day["load_profile_mwh"] > 0
     newest = found[0].filter(batch_id="2020")
     assert newest["load_same_weekday_mwh"].null_count() == 0, "the last days of a leap year look back twice as far"
+
+
+def test_a_part_of_a_year_of_power_load_is_said_to_be_one(tmp_path: Path) -> None:
+    home, spec = Home(Settings(home=tmp_path / ".headrace")), SPECS["power_load"]
+    lake = home.lake("power_load")
+    for year in ("2020", "2022"):
+        load_file(lake, "power_load", spec.source, shared("power_load_by_year") / f"{year}.parquet", year)
+    with lake.connect() as con:
+        found = coverage_findings(con, spec, ["2020", "2022"])
+    assert {year: item.verdict for year, item in found.items()} == {"2020": "PASSED", "2022": "WARNED"}
+    assert found["2022"].detail == (
+        "38 of 365 days of 2022 have rows (10%), from 2022-01-01 to 2022-02-07; a part of a year is not a year"
+    )
 
 
 # --- the Italian calendar --------------------------------------------------------------------------------------------

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from assets import ledger
+from assets.blessings import accept_batch
 from assets.home import Home
+from assets.records import Alert
 from assets.settings import Settings
 from assets.spec import ProductSpec
 from orchestration.cli.runs import Runner
@@ -74,3 +76,86 @@ def test_changed_sql_builds_every_batch_again(
             "join lake.raw.shop r using (order_id) group by all order by all"
         ).fetchall()
     assert doubled == [("01", True), ("02", True)]
+
+
+def contents(settings: Settings) -> dict[str, tuple[int, int]]:
+    """Rows and an order-free hash of each table that the shop's rows go through."""
+    with Home(settings).lake("shop").connect() as con:
+        found = {}
+        for name in ("raw.shop", "cleaned.shop", "features.shop", "features.labels"):
+            left = "exclude (headrace_delivery)" if name == "raw.shop" else ""
+            row = con.execute(f"select count(*), bit_xor(hash(t)) from (select * {left} from lake.{name}) t").fetchone()
+            found[name] = tuple(row or ())
+    return found
+
+
+def test_a_correction_gives_the_tables_of_a_home_that_never_saw_the_mistake(
+    toy_settings: Callable[[str], Settings], shop: ProductSpec
+) -> None:
+    """Its batch and the history of those after it are built again; what it replaces stays beside the raw table."""
+    right, mended = toy_settings("right"), toy_settings("mended")
+    drop(right, [1, 2, 3])
+    Runner(right, shop).load(["01", "02", "03"], cause="test")
+    drop(mended, [1, 2, 3])
+    drop(mended, [2], shift=500.0)
+    runner = Runner(mended, shop)
+    runner.load(["01", "02", "03"], cause="test")
+    assert contents(mended) != contents(right)
+    drop(mended, [2])
+    runner.load(["01", "02", "03"], cause="test")
+    assert contents(mended) == contents(right)
+    with runner.home.lake("shop").connect() as con:
+        assert con.execute("select count(*) from lake.raw.shop_superseded").fetchall() == [(240,)]
+        assert [item.version for item in ledger.batches(con, "shop")] == [1, 2, 1]
+        (alert,) = [item for _, item in ledger.records(con, "alerts", Alert) if item.kind == "correction"]
+    assert "stale until built again: 02, 03" in alert.message
+    assert runner.load(["01", "02", "03"], cause="test") == 0
+
+
+def test_a_new_register_is_in_the_features_of_every_batch(
+    toy_settings: Callable[[str], Settings], shop: ProductSpec
+) -> None:
+    """Regression: batches built before it kept what the old one said, so tables depended on the order of arrival."""
+    at_once, late = toy_settings("at_once"), toy_settings("late_register")
+    drop(at_once, [1, 2])
+    Runner(at_once, shop).load(["01", "02"], cause="test")
+    drop(late, [1])
+    (Home(late).landing("shop") / "customers.csv").write_text("customer,country\nana,xx\n")
+    runner = Runner(late, shop)
+    runner.load(["01"], cause="test")
+    drop(late, [2])
+    runner.load(["02"], cause="test")
+    assert contents(late) == contents(at_once)
+
+
+def test_a_correction_may_take_every_row_away(toy_settings: Callable[[str], Settings], shop: ProductSpec) -> None:
+    """Regression: rows of a batch stayed in the tables when nothing was delivered in their place."""
+    settings = toy_settings("emptied")
+    drop(settings, [1, 2])
+    runner = Runner(settings, shop)
+    runner.load(["01", "02"], cause="test")
+    path = Home(settings).landing("shop") / "orders_01.csv"
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    runner.load(["01", "02"], cause="test")
+    accept_batch(runner.home.lake("shop"), shop, "01", reason="it is empty", asked_by="test")
+    runner.load(["01", "02"], cause="test")
+    with runner.home.lake("shop").connect() as con:
+        for name in ("raw.shop", "cleaned.shop", "features.shop"):
+            assert con.execute(f"select distinct batch_id from lake.{name}").fetchall() == [("02",)], name
+
+
+def test_the_same_file_under_another_name_is_skipped_and_said(
+    toy_settings: Callable[[str], Settings], shop: ProductSpec
+) -> None:
+    settings = toy_settings("twice")
+    drop(settings, [1])
+    folder = Home(settings).landing("shop")
+    shutil.copy(folder / "orders_01.csv", folder / "orders_02.csv")
+    runner = Runner(settings, shop)
+    runner.load(["01", "02"], cause="test")
+    with runner.home.lake("shop").connect() as con:
+        first, second = ledger.batches(con, "shop")
+        assert con.execute("select count(*) from lake.raw.shop").fetchall() == [(240,)]
+    assert (first.status, second.status) == ("LOADED", "DUPLICATE")
+    assert "the same content as orders_01.csv" in second.reason
+    assert runner.load(["01", "02"], cause="test") == 0

@@ -5,7 +5,7 @@ from typing import Any
 import duckdb
 import jinja2
 
-from assets.naming import quoted
+from assets.naming import literal, quoted
 from assets.settings import CHECKOUT
 from orchestration.new.conclude import Conclusions
 from orchestration.new.models import models
@@ -20,6 +20,11 @@ def build(found: Conclusions) -> tuple[duckdb.DuckDBPyConnection, str, str | Non
     con.execute(
         "create or replace table raw_table as "
         f"select 'b' || headrace_file as batch_id, headrace_row as row_number, {raw} from loaded"
+    )
+    con.execute("attach if not exists ':memory:' as memory")
+    con.execute(
+        f"""create or replace table memory.main.counted_batches as
+        select distinct {literal(name)} as source, batch_id, 'content' as content_id from raw_table"""
     )
     tables = {f"{name}_cleaned": "made_cleaned", f"{name}_features": "made_features", f"{name}_labels": "made_labels"}
     made = models(found)
@@ -39,4 +44,5 @@ def _rendered(text: str, tables: dict[str, str]) -> str:
         "target": {"database": "lake"},
         "this": "",
     }
-    return jinja2.Environment(autoescape=False).from_string(_MACROS + text).render(context)  # noqa: S701 - SQL, not HTML
+    environment = jinja2.Environment(autoescape=False, extensions=["jinja2.ext.do"])  # noqa: S701 - SQL, not HTML
+    return environment.from_string(_MACROS + text).render(context)

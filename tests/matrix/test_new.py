@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import duckdb
 import polars as pl
 import pytest
 
@@ -11,19 +10,23 @@ from assets.spec import ProductSpec, parse_spec
 from orchestration.new.conclude import Conclusions, conclude
 from orchestration.new.models import feature_columns, key_names, label_columns, label_name
 from orchestration.new.names import file_pattern
-from orchestration.new.plain import plain_file
-from orchestration.new.profile import profile_files
 from orchestration.new.spec_file import spec_text
 from orchestration.new.wishes import Wishes
 from tests.matrix.built import build
 from tests.matrix.sets import SETS, DataSet
+from tests.profiles import assert_loads_as_profiled, profile_of
+
+
+def made(item: DataSet, folder: Path) -> list[Path]:
+    """The files of a data set; the same ones each time."""
+    folder.joinpath("files").mkdir(exist_ok=True)
+    return item.make(folder / "files")
 
 
 def concluded(name: str, item: DataSet, folder: Path) -> Conclusions:
-    folder.joinpath("files").mkdir()
-    files = [plain_file(file, folder / "converted").path for file in item.make(folder / "files")]
+    files = made(item, folder)
     pattern, _ = file_pattern([file.name for file in files])
-    return conclude(name, profile_files(duckdb.connect(), files), pattern, Wishes(**item.options))
+    return conclude(name, profile_of(folder, *files), pattern, Wishes(**item.options))
 
 
 def rows_of(found: Conclusions, spec: ProductSpec) -> tuple[pl.DataFrame, pl.DataFrame | None]:
@@ -48,6 +51,7 @@ def test_a_data_set_becomes_a_valid_product(name: str, tmp_path: Path) -> None:
     assert set(item.without) <= set(found.left_out)
     features, labels = rows_of(found, spec)
     assert features.height == found.profile.rows
+    assert_loads_as_profiled(found.profile, spec.source, tmp_path, made(item, tmp_path))
     assert features.select(key_names(found)).is_unique().all() or not found.key
     if labels is not None:
         assert labels.height == features.height

@@ -4,25 +4,28 @@ import polars as pl
 import pytest
 
 from assets.errors import HeadraceError
-from assets.raw.ingest import check_header, count_rows, read_header
+from assets.home import Home
 from assets.raw.landing import identify
 from assets.settings import CHECKOUT
 from assets.spec import load_specs
 from orchestration.demos import BRING_YOUR_OWN, DEMOS, find_demo, package_file
+from tests.loading import load_file
 
 SPECS = load_specs(CHECKOUT / "orchestration" / "products")
 ROWS = {"movies": 58_788, "wines": 178}
 
 
 @pytest.mark.parametrize("product", ROWS)
-def test_a_delivery_has_every_row_and_fits_the_contract(product: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_a_delivery_has_every_row_and_fits_the_contract(
+    product: str, home: Home, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     write = DEMOS[product].write
     assert write is not None
     folder = tmp_path_factory.mktemp(product)
     (file,) = write(folder)
-    assert identify(SPECS[product], file.name) == (product, file.stem.split("_")[1])
-    check_header(read_header(file), SPECS[product].source)
-    assert count_rows(file) == ROWS[product]
+    assert identify(SPECS[product], file.name) == (product, file.stem.split("_")[1], "")
+    batch = load_file(home.lake(product), product, SPECS[product].source, file, "all")
+    assert (batch.rows_in, batch.rows_quarantined) == (ROWS[product], 0)
     written = file.stat().st_mtime_ns
     assert write(folder) == [file]
     assert file.stat().st_mtime_ns == written, "what is there stays as it is"

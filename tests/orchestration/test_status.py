@@ -8,11 +8,12 @@ import pytest
 from assets import blessings, ledger
 from assets.home import Home
 from assets.live import flip_live
-from assets.raw.ingest import RefusedFileError, load_file
+from assets.raw.reader.protocol import RefusedFileError
 from assets.records import Alert, Decision, EvaluationReport, LivePointer, Provenance
 from assets.settings import Settings
 from assets.spec import ProductSpec
 from orchestration.status import is_loaded, product_history, product_status
+from tests.loading import load_file
 
 HEADER = "order_id,ordered_at,size,kind\n"
 

@@ -19,11 +19,13 @@ from assets import ledger
 from assets.home import Home
 from assets.lake import Lake
 from assets.naming import table
-from assets.raw.ingest import RefusedFileError, count_rows, load_file, prepare_raw_table
+from assets.raw.ingest import prepare_raw_table
 from assets.raw.landing import REFERENCE_BATCH
+from assets.raw.reader.protocol import RefusedFileError
 from assets.records import Batch
 from assets.settings import Settings
 from assets.spec import SourceSpec
+from tests.loading import load_file
 
 COLUMNS = {"id": "BIGINT", "text": "VARCHAR", "value": "DOUBLE"}
 NUMBERS = itertools.count()
@@ -38,6 +40,7 @@ class Inbox:
     columns: dict[str, str]
     required: tuple[str, ...] = ()
     nulls: tuple[str, ...] = ("",)
+    files: str = "(?P<batch>.*)"
     name: str = field(default_factory=lambda: f"source_{next(NUMBERS)}")
 
     def load(self, content: str | bytes, *, batch: str = "b1", file_name: str = "") -> Batch:
@@ -45,13 +48,13 @@ class Inbox:
         path = self.folder / (file_name or f"{self.name}_{batch}.csv")
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         source = SourceSpec.model_validate(
-            {"files": "(?P<batch>.*)", "columns": self.columns, "required": self.required, "nulls": self.nulls}
+            {"files": self.files, "columns": self.columns, "required": self.required, "nulls": self.nulls}
         )
         return load_file(self.lake, self.name, source, path, batch)
 
     def rows(self, batch: str = "%") -> list[tuple[Any, ...]]:
         """Loaded rows with batch and number."""
-        return self._read(self.name, "*", "batch_id like ?", [batch])
+        return self._read(self.name, "* exclude (headrace_delivery, headrace_rescued)", "batch_id like ?", [batch])
 
     def quarantine(self, batch: str = "%") -> list[tuple[Any, ...]]:
         """Row number, column, expected, found and text of quarantined rows."""
@@ -143,7 +146,7 @@ def test_rows_after_rejected_and_many_lined_ones_keep_their_numbers(inbox: Calla
     source.load('id,text\n1,"x\ny"\n2\n3,z\n,\n5,"p\n\nq"\n6,1,2\n7,u\n')
     assert [row[1:] for row in source.rows()] == [(1, 1, "x\ny"), (3, 3, "z"), (5, 5, "p\n\nq"), (7, 7, "u")]
     assert [(number, column, text) for number, column, _, _, text in source.quarantine()] == [
-        (2, "text", "2"), (4, "id", '{"id":null,"text":null}'), (6, None, "6,1,2"),
+        (2, None, "2"), (4, "id", '{"id":null,"text":null}'), (6, None, "6,1,2"),
     ]  # fmt: skip
 
 
@@ -160,31 +163,6 @@ def test_row_numbers_hold_in_a_file_that_is_read_in_parallel(inbox: Callable[...
     assert (batch.rows_in, batch.rows_quarantined) == (rows, len(bad))
     assert all(number == identity for _, number, identity, _ in source.rows())
     assert [row[0] for row in source.quarantine()] == bad
-
-
-@pytest.mark.parametrize(
-    ("content", "rows"),
-    [
-        (b"a,b\n", 0),
-        (b"a,b", 0),
-        (b"a,b\n1,2", 1),
-        (b"a,b\r\n1,2\r\n3,4\r\n", 2),
-        (b"a,b\n1,2\n\n\n\n3,4\n\n\n", 2),
-        (b'a,b\n1,"x"\n\n\n', 1),
-        ('a,b\n1,"x"\n2,y\u2028z\x0c\x85\n'.encode(), 2),
-        (b'a,b\n1,"x\n\ny"\n2,"q""\n"\n', 2),
-        (b'a,b\n1,5" wide\n2,y\n', 2),
-        (b'a,b\n1,"' + b"x" * 200_000 + b'"\n', 1),
-    ],
-)
-def test_rows_are_counted_as_csv_has_them(tmp_path: Path, content: bytes, rows: int) -> None:
-    """Regression: three line ends in a row, a U+2028 or form feed beside quotes and a field above 128 KB miscounted.
-
-    Such files were refused with rows unaccounted for, or stopped the run with an error of Python's csv module.
-    """
-    path = tmp_path / "file.csv"
-    path.write_bytes(content)
-    assert count_rows(path) == rows
 
 
 def test_blank_lines_a_byte_order_mark_and_old_line_ends_are_no_fault(inbox: Callable[..., Inbox]) -> None:
@@ -311,30 +289,31 @@ def test_the_same_content_again_changes_nothing_also_under_another_name(inbox: C
     source = inbox()
     first = source.load("id,text,value\n1,x,1\n")
     assert source.load("id,text,value\n1,x,1\n") == first
-    assert source.load("id,text,value\n1,x,1\n", batch="b2", file_name="renamed.csv") == first
+    again = source.load("id,text,value\n1,x,1\n", batch="b2", file_name="renamed.csv")
+    assert again.status == "DUPLICATE"
+    assert f"the same content as {first.file_name}, which is batch b1" in again.reason
     assert source.rows() == [("b1", 1, 1, "x", 1.0)]
-    assert source.ledger() == [first]
+    assert source.ledger() == [first, again]
 
 
-def test_other_content_for_a_loaded_batch_is_refused_and_the_loaded_rows_stay(inbox: Callable[..., Inbox]) -> None:
+def test_other_content_for_a_loaded_batch_is_a_correction(inbox: Callable[..., Inbox]) -> None:
     source = inbox()
-    first = source.load("id,text,value\n1,x,1\n")
-    with pytest.raises(RefusedFileError, match="batch b1 was loaded before with other content"):
-        source.load("id,text,value\n2,y,2\n")
-    assert source.rows() == [("b1", 1, 1, "x", 1.0)]
-    assert {(batch.status, batch.sha256 == first.sha256) for batch in source.ledger()} == {
-        ("LOADED", True), ("REFUSED", False),
-    }  # fmt: skip
+    source.load("id,text,value\n1,x,1\n")
+    second = source.load("id,text,value\n2,y,2\n")
+    assert source.rows() == [("b1", 1, 2, "y", 2.0)]
+    assert source.ledger() == [second]
+    assert second.version == 2
 
 
 def test_a_delivery_without_batches_is_named_by_its_content(inbox: Callable[..., Inbox]) -> None:
-    """Each new content of a register stands beside the last; the same content again is no new one."""
-    source = inbox()
+    """Each new content of a register stands beside the last; a return to an older one makes that the newest."""
+    source = inbox(files="register")
     first = source.load("id,text,value\n1,x,1\n", batch=REFERENCE_BATCH)
     second = source.load("id,text,value\n2,y,2\n", batch=REFERENCE_BATCH)
-    again = source.load("id,text,value\n1,x,1\n", batch=REFERENCE_BATCH)
     assert (first.batch_id, second.batch_id) == (first.sha256[:12], second.sha256[:12])
-    assert again == first
+    assert len(source.rows()) == 2
+    again = source.load("id,text,value\n1,x,1\n", batch=REFERENCE_BATCH)
+    assert (again.batch_id, again.version) == (first.batch_id, 3)
     assert len(source.rows()) == 2
 
 
@@ -347,6 +326,7 @@ def test_a_raw_table_exists_before_its_first_file(lake: Lake) -> None:
         columns = con.execute(f"describe {table('raw', name)}").fetchall()
     assert [column[:2] for column in columns] == [
         ("batch_id", "VARCHAR"), ("row_number", "BIGINT"), *COLUMNS.items(),
+        ("headrace_delivery", "VARCHAR"), ("headrace_rescued", "VARCHAR"),
     ]  # fmt: skip
 
 
@@ -357,17 +337,12 @@ def test_a_raw_table_exists_before_its_first_file(lake: Lake) -> None:
     ("content", "said"),
     [
         ("id,text\n1,x\n", "missing value"),
-        ("id,text,value,extra\n1,x,1,2\n", "unknown extra"),
-        ("id,text,value,id\n1,x,1,2\n", "twice id"),
-        ("id,text, value\n1,x,1\n", "missing value; unknown  value"),
-        ("ID,text,value\n1,x,1\n", "missing id; unknown ID"),
-        ("1,x,1\n", "missing id, text, value"),
+        ("id,text,value,id\n1,x,1,2\n", "two columns have the same name"),
+        ("id,text, value\n1,x,1\n", "missing value; unknown ' value'"),
+        ("7,x,1\n", "missing id, text, value"),
         (b"", "the file has no header"),
         (b"\n\n", "the file has no header"),
-        (b"id,text\x00,value\n1,x,1\n", "the file has no header"),
-        ("id,text,value\n1,x,1\n".encode("utf-16"), "the file isn't UTF-8 text"),
-        ("id,täxt,value\n".encode("latin-1"), "the file isn't UTF-8 text"),
-        (b"id,text,value\n1,x,1\r\n2,y,2\n", "can't be read as CSV"),
+        ("id,t\xe4xt,value\n".encode("latin-1"), "the file isn't UTF-8 text"),
     ],
 )
 def test_a_file_of_another_shape_is_refused_with_its_reason_and_nothing_is_loaded(
@@ -430,12 +405,10 @@ def test_damaged_rows_are_refused_or_quarantined_with_nothing_lost(inbox: Callab
         assert text in kept
 
 
-def test_an_unclosed_quote_keeps_the_text_it_swallowed(inbox: Callable[..., Inbox]) -> None:
-    source = inbox()
-    batch = source.load('id,text,value\n0,w,0\n1,"x,1\n2,y,2\n3,z,3\n')
-    assert [row[1:] for row in source.rows()] == [(1, 0, "w", 0.0)]
-    assert [(row[0], row[4]) for row in source.quarantine()] == [(2, '1,"x,1\n2,y,2\n3,z,3\n')]
-    assert (batch.rows_in, batch.rows_loaded, batch.rows_quarantined) == (2, 1, 1)
+def test_a_quote_that_is_never_closed_is_refused_with_the_line_it_opens_on(inbox: Callable[..., Inbox]) -> None:
+    """Regression: all records behind the quote counted as one row, and the accounting agreed."""
+    with pytest.raises(RefusedFileError, match="line 3: a quote is never closed"):
+        inbox().load('id,text,value\n0,w,0\n1,"x,1\n2,y,2\n3,z,3\n')
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from assets import ledger
 from assets.home import Home
 from assets.lake import Lake, has_table
-from assets.raw.ingest import load_file
 from assets.settings import CHECKOUT, Settings
 from assets.spec import SourceSpec
+from tests.loading import load_file
 
 BATCHES, ROWS, BAD = 20, 200, 3
 SOURCE = SourceSpec(files="(?P<batch>.*)", columns={"id": "BIGINT", "text": "VARCHAR"}, required=("id",))
@@ -20,9 +20,9 @@ LOADER = """
 import sys
 from pathlib import Path
 from assets.home import Home
-from assets.raw.ingest import load_file
 from assets.settings import Settings
 from assets.spec import SourceSpec
+from tests.loading import load_file
 
 home, folder, source, first = sys.argv[1:]
 source = SourceSpec.model_validate_json(source)

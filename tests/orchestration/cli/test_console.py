@@ -15,6 +15,7 @@ SCORED = {"rows_scored": 1200, "rows_labelled": 900, "model_id": "lightgbm-1", "
     [
         (["raw"], {"rows_loaded": 27004, "rows_quarantined": 3}, "27,004 rows loaded, 3 quarantined"),
         (["raw", "weather"], {"rows_loaded": 1, "rows_quarantined": 0}, "1 rows loaded, 0 quarantined"),
+        (["raw", "quarantine"], {"by_reason": "a table"}, ""),
         (["features"], {"dagster/row_count": 1234}, "1,234 rows of features"),
         (["features", "labels"], {"dagster/row_count": 1234}, ""),
         (["split"], {"training_rows": 9000, "test_rows": 1000}, "9,000 rows train, 1,000 test"),

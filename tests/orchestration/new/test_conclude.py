@@ -4,7 +4,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import numpy as np
 import polars as pl
 import pytest
@@ -13,15 +12,14 @@ from assets.errors import HeadraceError
 from orchestration.new.conclude import Conclusions, check_name, conclude
 from orchestration.new.models import feature_columns, lag_columns, other_lags
 from orchestration.new.names import file_pattern, is_name
-from orchestration.new.profile import profile_files
 from orchestration.new.strength import roc_auc
 from orchestration.new.wishes import Wishes
+from tests.profiles import profile_of, profile_of_columns
 
 
 def concluded(folder: Path, columns: dict[str, Any], **wishes: Any) -> Conclusions:
-    pl.DataFrame(columns).write_csv(folder / "data.csv")
     pattern, _ = file_pattern(["data.csv"])
-    return conclude("data", profile_files(duckdb.connect(), [folder / "data.csv"]), pattern, Wishes(**wishes))
+    return conclude("data", profile_of_columns(folder, columns), pattern, Wishes(**wishes))
 
 
 def columns_with(target: Any, **others: Any) -> dict[str, Any]:
@@ -178,7 +176,7 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,y\n1,2\n")
     (tmp_path / "b.csv").write_text("x,z\n1,2\n")
     with pytest.raises(HeadraceError, match="different columns"):
-        profile_files(duckdb.connect(), [tmp_path / "a.csv", tmp_path / "b.csv"])
+        profile_of(tmp_path, tmp_path / "a.csv", tmp_path / "b.csv")
 
 
 @pytest.mark.parametrize("name", ["Bad Name", "1x", "labels", "", "x-y", "a" * 64])

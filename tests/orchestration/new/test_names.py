@@ -46,6 +46,11 @@ def test_every_header_gets_names_that_the_lake_can_have(header: list[str]) -> No
         (["a.csv", "b.parquet"], ["a", "b"]),
         (["20240131.csv"], ["20240131"]),
         (["data.2024Q1.csv"], ["2024Q1"]),
+        (["sales_2024-W05.csv"], ["2024-W05"]),
+        (["loan_data.csv.gz"], ["loan_data"]),
+        (["sales_2024-01.CSV.GZ"], ["2024-01"]),
+        (["a.jsonl.zst", "b.jsonl.zst"], ["a", "b"]),
+        (["a.csv", "b.csv.gz"], ["a", "b"]),
     ],
 )
 def test_file_names_give_batches(files: list[str], batches: list[str]) -> None:
@@ -63,6 +68,8 @@ def test_a_later_delivery_of_the_same_kind_matches() -> None:
     assert batch_of(file_pattern(["flights_2013-01.csv"])[0], "flights_2014-12.csv") == "2014-12"
     assert batch_of(file_pattern(["loan_data.csv"])[0], "loan_data_2.csv") == "loan_data_2"
     assert batch_of(file_pattern(["loan_data.csv"])[0], "other.csv") == ""
+    assert batch_of(file_pattern(["sales_2024-W05.csv.gz"])[0], "sales_2024-W53.csv.gz") == "2024-W53"
+    assert batch_of(file_pattern(["loan_data.csv.gz"])[0], "loan_data_2.csv") == ""
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="/\x00", exclude_categories=["Cs"]), min_size=1, max_size=40))
@@ -83,6 +90,6 @@ def test_names_that_can_not_be_told_apart_are_refused() -> None:
 
 
 def test_periods_are_dates_months_quarters_and_years() -> None:
-    assert all(map(is_period, ("2013", "2013-01", "2013-01-31", "201301", "20130131", "2013Q1")))
+    assert all(map(is_period, ("2013", "2013-01", "2013-01-31", "201301", "20130131", "2013Q1", "2013-W09")))
     assert not any(map(is_period, ("loan_data", "2013-13-99x", "7", "99999")))
     assert re.compile(file_pattern(["x_2013-01-05.csv"])[0]).fullmatch("x_2013-02-06.csv")

@@ -5,7 +5,7 @@ with newest as (
 
     select batch_id from {{ target.database }}.ledger.batches
     where source = 'planes' and status = 'LOADED'
-    order by loaded_at desc
+    order by version desc
     limit 1
 
 )

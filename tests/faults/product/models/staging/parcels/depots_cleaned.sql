@@ -1,0 +1,5 @@
+{{ config(alias='depots', materialized='table') }}
+
+select depot, max(country) as country
+from {{ source('parcels_raw', 'depots') }}
+group by depot
