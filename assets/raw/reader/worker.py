@@ -52,8 +52,8 @@ def _listen(requests: SimpleQueue[str]) -> None:
 
 def _answer(line: str) -> dict[str, object]:
     request = ReadRequest.model_validate_json(line)
-    _limit(request)
     try:
+        _limit(request)
         return {"report": read(request).model_dump(mode="json")}
     except RefusedFileError as error:
         return {"refusal": _refusal(error).model_dump()}
@@ -84,9 +84,11 @@ def _limit(request: ReadRequest) -> None:
     """Bound what the system gives this process for one file; what is in use is watched by the asking process."""
     # of addresses much more is reserved than used: libraries, arenas and stacks of threads
     addresses = psutil.Process().memory_info().vms + _ADDRESSES * (request.memory_megabytes << 20)
+    # a copy of a plain file in UTF-8 or in parts may be as large as that, and half as large again
+    longest = max(int(request.unpacked_gigabytes * 1e9), 2 * Path(request.path).stat().st_size)
     for kind, soft in (
         (resource.RLIMIT_AS, addresses),
-        (resource.RLIMIT_FSIZE, int(request.unpacked_gigabytes * 1e9)),
+        (resource.RLIMIT_FSIZE, longest),
     ):
         _, hard = resource.getrlimit(kind)
         resource.setrlimit(kind, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))

@@ -173,3 +173,12 @@ os.kill(os.getpid(), signal.SIGKILL)
     while psutil.pid_exists(orphan) and psutil.Process(orphan).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def test_a_plain_file_may_be_larger_than_what_a_packed_one_may_become(
+    settings_of: Callable[..., Settings], asked: Callable[..., ReadRequest]
+) -> None:
+    """Regression: the copy that reading makes of it met the limit for archives, and the file was never loaded."""
+    rows = "".join(f"{number},0.5,x{chr(13) * (number % 2)}\n" for number in range(5000))  # mixed ends: it is copied
+    request = asked("id,size,name\n" + rows, unpacked_gigabytes=1e-5)
+    assert read_file(settings_of(), request).rows_loaded == 5000
