@@ -4,14 +4,9 @@ One writer per product at a time, readers never wait; whole transactions are ret
 locked down (no other file, no other configuration) as soon as the lake is attached. SQL of stages is not here.
 """
 
-import functools
 import hashlib
 import importlib.metadata
-import itertools
 import os
-import secrets
-import shutil
-import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -20,10 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import duckdb
-import psutil
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from assets.errors import HeadraceError
+from assets.files import spill_directory
 from assets.kill_points import kill_point
 from assets.naming import CLEANED, FEATURES, LEDGER, MONITORING, PREDICTIONS, RAW, SCHEMAS, literal, quoted, table
 from assets.object_store import object_store
@@ -34,7 +29,6 @@ T = TypeVar("T")
 
 _ENGINES: dict[tuple[int, str, int, bool], duckdb.DuckDBPyConnection] = {}
 _ENGINES_LOCK = threading.Lock()
-_OWN_PATHS = itertools.count()
 
 # What a second writer or a crashed one leaves for a moment; anything else is not ours to repeat.
 _PASSING = ("database is locked", "conflict", "database table is locked", "could not serialize")
@@ -121,42 +115,6 @@ def extension_file(name: str) -> Path:
         expected=f"the package {package}=={duckdb.__version__}",
         fix="install requirements.lock again (make env)",
     )
-
-
-def own_path(folder: Path, purpose: str) -> Path:
-    """A path below `folder` that no other process and no other call has; what killed processes have left is removed.
-
-    Args:
-        folder: where processes of any machine may work.
-        purpose: the start of the name.
-    """
-    start, own = f"{purpose}-{socket.gethostname()}-", os.getpid()
-    for left in folder.glob(f"{start}*"):
-        process_id, _, rest = left.name.removeprefix(start).partition("-")
-        if not process_id.isdigit():
-            continue
-        # in a container the process that follows a killed one has its number
-        is_over = not rest.startswith(_token(own)) if int(process_id) == own else not psutil.pid_exists(int(process_id))
-        if is_over and left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
-        elif is_over:
-            left.unlink(missing_ok=True)
-    return folder / f"{start}{own}-{_token(own)}-{next(_OWN_PATHS)}"
-
-
-@functools.cache
-def _token(process_id: int) -> str:
-    """Tells this process from another of the same number; a forked one has its own."""
-    return f"{secrets.token_hex(4)}{process_id}"
-
-
-def spill_directory(folder: Path) -> str:
-    """Where one DuckDB instance of this process may spill what doesn't fit in memory; DuckDB makes and removes it.
-
-    DuckDB's own default is `.tmp` in whatever folder the command was typed in, and its files have the same names in
-    every process.
-    """
-    return str(own_path(folder, "spill"))
 
 
 class Lake:
@@ -447,14 +405,3 @@ def has_table(con: duckdb.DuckDBPyConnection, schema: str, name: str) -> bool:
     except duckdb.CatalogException:
         return False
     return True
-
-
-def write_file_atomically(path: Path, content: bytes) -> None:
-    """Make a file appear whole or not at all: write beside it, flush to disk, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from assets.errors import HeadraceError
-from assets.lake import write_file_atomically
+from assets.files import write_file_atomically
 from assets.records import LivePointer
 
 

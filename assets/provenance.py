@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from assets.lake import write_file_atomically
+from assets.files import write_file_atomically
 from assets.records import Provenance
 from assets.settings import CHECKOUT, Settings
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from assets.errors import HeadraceError
-from assets.lake import write_file_atomically
+from assets.files import write_file_atomically
 
 FLIGHTS_MONTHS = tuple(f"2013-{month:02}" for month in range(1, 13))
 MOVIES_MEMBER = "resources/rdata/csv/ggplot2/movies.csv"

@@ -10,8 +10,9 @@ from typing import Any
 import dagster as dg
 import psutil
 import yaml
+from filelock import FileLock
 
-from assets.lake import write_file_atomically
+from assets.files import write_file_atomically
 from assets.naming import partitions_name
 from assets.settings import Settings
 
@@ -46,11 +47,15 @@ INSTANCE = {
 
 def open_instance(settings: Settings) -> dg.DagsterInstance:
     """The instance of the home, created at first use; the UI shows the same runs."""
-    prepare_instance(settings)
-    return dg.DagsterInstance.from_config(str(settings.dagster))
+    settings.dagster.mkdir(parents=True, exist_ok=True)
+    # at first use Dagster makes its tables and then stamps their version: two processes at once stamp it twice,
+    # and none ever opens that instance again
+    with FileLock(settings.dagster / "opening.lock"):
+        _prepare_instance(settings)
+        return dg.DagsterInstance.from_config(str(settings.dagster))
 
 
-def prepare_instance(settings: Settings) -> None:
+def _prepare_instance(settings: Settings) -> None:
     """Write the home's dagster.yaml unless it is there; a user's changes stay."""
     path = settings.dagster / "dagster.yaml"
     if not path.exists():

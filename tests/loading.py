@@ -4,7 +4,8 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from assets.lake import Lake, own_path
+from assets.files import own_path
+from assets.lake import Lake
 from assets.raw.ingest import load_staged
 from assets.raw.places import Staged
 from assets.records import Batch

@@ -10,8 +10,8 @@ from pathlib import Path
 from assets.card.document import Badge, Block, Document, Facts, Mono, Paragraph, figure, interval
 from assets.card.facts import CardFacts, read_facts
 from assets.card.sections import metric_name, override_notes, sections, when
+from assets.files import write_file_atomically
 from assets.home import Home
-from assets.lake import write_file_atomically
 from assets.live import read_live
 from assets.spec import ProductSpec
 

@@ -18,7 +18,8 @@ from filelock import FileLock
 
 from assets import ledger
 from assets.errors import HeadraceError
-from assets.lake import Lake, spill_directory, write_file_atomically
+from assets.files import spill_directory, write_file_atomically
+from assets.lake import Lake
 from assets.object_store import dbt_secret
 from assets.records import Build
 from assets.settings import Settings, prepare_process

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from assets.lake import write_file_atomically
+from assets.files import write_file_atomically
 from assets.settings import prepare_process
 from assets.spec import ProductSpec
 from assets.tasks import UNKNOWN_CLASS, Labels, Scores, predicted_classes

@@ -4,7 +4,6 @@ A delivery was read before, by a process of its own, to Parquet; here nothing is
 of rows itself becomes a data file of the table, so loading writes each row once.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import duckdb
 
 from assets import ledger
 from assets.errors import HeadraceError
+from assets.files import flush
 from assets.kill_points import kill_point
 from assets.lake import Lake, has_table
 from assets.naming import RAW, literal, quoted, table
@@ -121,6 +121,7 @@ def skip_delivery(lake: Lake, delivery: Batch, *, is_register: bool) -> Batch:
             raise OvertakenError(f"{delivery.file_name} repeats nothing by now")
         if verdict.replaced is not None:
             _put_away(con, lake.product, delivery)
+        kill_point("ingest.skip.before")
         return ledger.append_batch(
             con,
             delivery.model_copy(
@@ -336,22 +337,14 @@ def _add_rows(lake: Lake, con: duckdb.DuckDBPyConnection, target: str, batch: Ba
         final = Path(lake.data_path) / RAW / target / f"{name}.parquet"
         if file.exists():  # a retried transaction finds it moved
             final.parent.mkdir(parents=True, exist_ok=True)
-            _flush(file)
+            flush(file)
             file.replace(final)
             kill_point("ingest.rows.moved")
-            _flush(final.parent)
+            flush(final.parent)
         con.execute(
             f"call ducklake_add_data_files('lake', {literal(target)}, {literal(str(final))}, "
             f"schema => {literal(RAW)}, ignore_extra_columns => true, allow_missing => true)"
         )
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _add_quarantine(con: duckdb.DuckDBPyConnection, batch: Batch, quarantine: Path) -> None:

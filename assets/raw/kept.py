@@ -9,7 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
-from assets.lake import own_path
+from assets.files import flush, own_path
 from assets.settings import Settings
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -33,7 +33,7 @@ def keep(settings: Settings, product: str, path: Path, sha256: str) -> Path:
         os.utime(place)  # maintenance removes old bytes that the ledger doesn't name, and it may not name these yet
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
-    _to_disk(path)
+    flush(path)
     try:
         os.link(path, place)
     except FileExistsError:  # another process was faster
@@ -41,9 +41,9 @@ def keep(settings: Settings, product: str, path: Path, sha256: str) -> Path:
     except OSError:  # another file system, or one without links
         part = own_path(place.parent, "part")
         shutil.copyfile(path, part)
-        _to_disk(part)
+        flush(part)
         part.replace(place)
-    _to_disk(place.parent)
+    flush(place.parent)
     return place
 
 
@@ -68,11 +68,3 @@ def _place(settings: Settings, product: str, sha256: str) -> Path:
     if not _SHA256.fullmatch(sha256):
         raise ValueError(f"not a SHA-256 in lower case: {sha256!r}")
     return settings.quarantine / product / sha256
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from assets.errors import HeadraceError
+from assets.files import flush, own_path, write_file_atomically
 from assets.home import Home
 from assets.kill_points import kill_point
-from assets.lake import own_path, write_file_atomically
 from assets.raw import objects
 from assets.raw.landing import UNFINISHED, identify, rank
 from assets.spec import ProductSpec
@@ -415,11 +415,11 @@ def _appear(target: Path, file: Path) -> None:
     try:
         with file.open("rb") as source, temporary.open("wb") as copy:
             shutil.copyfileobj(source, copy, _PIECE_BYTES)
-            copy.flush()
-            os.fsync(copy.fileno())
+        flush(temporary)
         kill_point("landing.deliver.before")
         temporary.replace(target)
         kill_point("landing.deliver.after")
+        flush(target.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

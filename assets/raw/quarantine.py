@@ -18,7 +18,8 @@ import duckdb
 
 from assets import ledger
 from assets.errors import HeadraceError
-from assets.lake import Lake, own_path
+from assets.files import flush, own_path
+from assets.lake import Lake
 from assets.naming import RAW, literal, quoted, table, version_order
 from assets.records import Batch
 from assets.spec import ProductSpec
@@ -288,9 +289,9 @@ def _appearing(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
+        flush(part)
         part.replace(path)
+        flush(path.parent)
     finally:
         part.unlink(missing_ok=True)
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from assets.lake import Lake, own_path
+from assets.files import own_path
+from assets.lake import Lake
 from assets.raw.commit import contract_columns
 from assets.raw.reader.client import read_file
 from assets.raw.reader.protocol import ReadReport, ReadRequest

@@ -8,8 +8,8 @@ from assets import plots
 from assets.errors import HeadraceError
 from assets.evaluation.backtest import backtest_rows, backtest_series
 from assets.evaluation.metrics import SHOWN
+from assets.files import write_file_atomically
 from assets.home import Home
-from assets.lake import write_file_atomically
 from assets.spec import ProductSpec
 from orchestration.cli.console import out, show_error, table
 from orchestration.cli.runs import Runner

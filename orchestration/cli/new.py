@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from assets.errors import HeadraceError
-from assets.lake import spill_directory
+from assets.files import spill_directory
 from assets.settings import Settings
 from orchestration.cli.console import out, table
 from orchestration.new.conclude import Conclusions, check_name, conclude

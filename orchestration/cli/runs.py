@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from assets import ledger
 from assets.blessings import require_data
 from assets.errors import HeadraceError
+from assets.files import write_file_atomically
 from assets.home import Home
-from assets.lake import write_file_atomically
 from assets.naming import partitions_name
 from assets.raw.landing import lacking
 from assets.raw.places import content_of, landed_files, look_twice

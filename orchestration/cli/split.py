@@ -9,8 +9,8 @@ from assets import ledger
 from assets.errors import HeadraceError
 from assets.features.current import current_feature_set_id
 from assets.features.read import key_columns, read_part
+from assets.files import write_file_atomically
 from assets.home import Home
-from assets.lake import write_file_atomically
 from assets.records import SplitManifest
 from assets.settings import Settings
 from assets.spec import ProductSpec, SplitSpec

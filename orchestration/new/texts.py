@@ -13,7 +13,7 @@ import duckdb
 import fastexcel
 
 from assets.errors import HeadraceError
-from assets.lake import own_path
+from assets.files import own_path
 from assets.naming import literal, quoted
 from assets.raw.reader.client import read_file
 from assets.raw.reader.protocol import ReadReport, ReadRequest, RefusedFileError, rows_files, rows_sql

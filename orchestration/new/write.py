@@ -6,7 +6,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from assets.errors import HeadraceError
-from assets.lake import write_file_atomically
+from assets.files import write_file_atomically
 from assets.settings import Settings
 from orchestration.new.conclude import Conclusions
 from orchestration.new.models import models

@@ -1,6 +1,5 @@
 """The lake: locked down, one writer at a time, transactions whole or not at all, readers never in the way."""
 
-import itertools
 import os
 import re
 import shutil
@@ -13,10 +12,9 @@ import duckdb
 import pytest
 from filelock import FileLock
 
-from assets import lake as lake_module
 from assets.errors import HeadraceError
 from assets.home import Home
-from assets.lake import Lake, extension_file, has_table, is_passing, newest_snapshot, write_file_atomically
+from assets.lake import Lake, extension_file, has_table, is_passing, newest_snapshot
 from assets.settings import CHECKOUT, Settings
 
 
@@ -282,30 +280,6 @@ def test_extensions_come_from_the_environment_and_a_missing_one_names_its_packag
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_appears_whole_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "pointer.json"
-    for content in (b"first", b"second, longer", b""):
-        write_file_atomically(path, content)
-        assert path.read_bytes() == content
-    assert os.listdir(path.parent) == ["pointer.json"]
-
-
-def test_a_reader_of_a_file_that_is_replaced_keeps_what_it_opened(tmp_path: Path) -> None:
-    path = tmp_path / "pointer.json"
-    write_file_atomically(path, b"first")
-    with path.open("rb") as reader:
-        write_file_atomically(path, b"second")
-        assert reader.read() == b"first"
-
-
-def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "pointer.json"
-    write_file_atomically(path, b"first")
-    with pytest.raises(TypeError):
-        write_file_atomically(path, None)  # type: ignore[arg-type]
-    assert path.read_bytes() == b"first"
-
-
 _SPILLING = """
 import os, signal, sys
 from pathlib import Path
@@ -343,23 +317,6 @@ def test_what_does_not_fit_in_memory_is_spilled_below_the_lake_and_goes_with_its
     with lake.connect() as con:
         con.execute("select 1")
     assert list(lake.staging.glob("spill-*")) == []
-
-
-def test_an_own_path_is_nobody_elses_also_when_a_process_gets_the_number_of_a_killed_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In a container each process may be number 1.
-
-    Regression: it wrote over what the killed one had left, through a hard link also over a refused file's kept bytes.
-    """
-    first = lake_module.own_path(tmp_path, "staged")
-    first.write_text("left")
-    assert lake_module.own_path(tmp_path, "staged") != first
-    assert first.exists()
-    monkeypatch.setattr(lake_module, "_token", lambda _: "another process")
-    monkeypatch.setattr(lake_module, "_OWN_PATHS", itertools.count())
-    assert lake_module.own_path(tmp_path, "staged") != first
-    assert not first.exists()
 
 
 @pytest.mark.parametrize("address", ["postgresql://lake:secret@127.0.0.1/lakes", "mysql:password=secret"])

@@ -53,6 +53,7 @@ KILL_POINTS = (
     "ingest.quarantine.after",
     "ingest.commit.before",
     "ingest.commit.after",
+    "ingest.skip.before",
     "ingest.refused.kept",
     "ingest.refused.after",
     "replay.read.after",

@@ -15,8 +15,9 @@ import yaml
 
 from assets import ledger
 from assets.cleaned.dbt import build
+from assets.files import write_file_atomically
 from assets.home import Home
-from assets.lake import Lake, write_file_atomically
+from assets.lake import Lake
 from assets.maintenance.maintain import maintain
 from assets.raw.ingest import load_staged, prepare_raw_table
 from assets.raw.places import deliver, landed_files, stage
@@ -160,12 +161,17 @@ def files(seed: int) -> list[Step]:
 
 
 def versions(seed: int) -> list[Step]:
-    """Versions of one batch in the right and in the wrong order, and columns that nobody knows."""
+    """Versions of one batch in the right and in the wrong order, and columns that nobody knows.
+
+    In the end one that repeats another batch, so that the rows before it count no more.
+    """
     random = chance(f"versions {seed}")
+    other = parcels(random, 2, extra="note")
     both = [parcels(random, 4, name=f"parcels_04-v{version}.csv", extra="note") for version in (9, 10)]
     return [
-        Step(ingest, (parcels(random, 2, extra="note"), both[seed % 2]), seed=seed),
+        Step(ingest, (other, both[seed % 2]), seed=seed),
         Step(ingest, (both[1 - seed % 2],), seed=seed),
+        Step(ingest, (other.renamed("parcels_04-v11.csv"),), seed=seed),
     ]
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from assets import ledger
 from assets.cleaned import dbt
+from assets.files import own_path
 from assets.home import Home
-from assets.lake import own_path
 from assets.raw.postgres.batches import load_batch, waiting_batch
 from assets.raw.postgres.slot import forget_source
 from assets.settings import CHECKOUT, Settings

@@ -268,3 +268,23 @@ def test_a_home_that_moves_to_a_shared_deployment_gets_its_lake_there(
     lake = Home(shared_settings_at(tmp_path / "home")).lake("toy")
     with lake.connect() as con:
         assert con.execute("select count(*) from lake.ledger.batches").fetchone() == (0,)
+
+
+def test_a_bucket_that_is_not_there_is_said(shared_settings_at: Callable[..., Settings], tmp_path: Path) -> None:
+    """Regression: DuckDB's own error and a stack trace were all that a user saw of it."""
+    settings = shared_settings_at(tmp_path / "home").model_copy(update={"lake_data": "s3://no-such-bucket/{product}/"})
+    lake = Home(settings).lake("toy")
+    with pytest.raises(HeadraceError, match="the object store of the lake's data refuses") as caught:
+        lake.transact(lambda con: con.execute("create table lake.raw.numbers as from range(1000)"))
+    assert "s3://no-such-bucket/toy/" in str(caught.value)
+
+
+def test_a_user_of_the_catalog_who_may_not_create_a_schema_is_said(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    conninfo = postgres_server.new_database()
+    with psycopg.connect(conninfo, autocommit=True) as con:
+        con.execute("create role reader login")
+    reader = make_conninfo(conninfo, user="reader")
+    with pytest.raises(HeadraceError, match="the lake's catalog refuses its user"):
+        Home(Settings(home=tmp_path / "home", lake_catalog=f"postgres:{reader}")).lake("toy")

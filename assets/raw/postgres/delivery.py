@@ -15,9 +15,9 @@ import duckdb
 
 from assets import ledger
 from assets.errors import HeadraceError
+from assets.files import own_path
 from assets.home import Home
 from assets.kill_points import kill_point
-from assets.lake import own_path
 from assets.naming import literal, quoted
 from assets.raw.commit import OvertakenError, commit_delivery, contract_columns
 from assets.raw.postgres.pgoutput import Changes, Column

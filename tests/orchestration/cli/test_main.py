@@ -25,6 +25,10 @@ COMMANDS = [
     "block",
     "rollback",
     "accept",
+    "quarantine",
+    "replay-quarantine",
+    "forget-source",
+    "maintain",
     "replay",
     "diff",
     "card",
@@ -65,6 +69,23 @@ def test_an_unknown_product_is_a_message_and_exit_code_1(tmp_path: Path) -> None
     assert "expected: flights" in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     assert not (tmp_path / "home").exists()
+
+
+def test_a_home_that_cannot_be_made_is_a_message_too(tmp_path: Path) -> None:
+    """Regression: whatever the system refused (a full disk, a folder that may not be written) was a stack trace."""
+    month = tmp_path / "flights_2013-01.csv"
+    month.touch()
+    result = subprocess.run(
+        [sys.executable, "-m", "orchestration.cli.main", "land", "flights", str(month)],
+        cwd=CHECKOUT,
+        env={**os.environ, "HEADRACE_HOME": str(month / "home"), "NO_COLOR": "1", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "the system refuses" in result.stderr
+    assert "Traceback" not in result.stdout + result.stderr
 
 
 def test_a_broken_spec_is_a_message_too(tmp_path: Path) -> None:
