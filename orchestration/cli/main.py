@@ -169,9 +169,8 @@ def run(
 
     settings = Settings()
     runner = Runner(settings, find_product(settings, product))
-    batches = require_batches(runner, as_of)
+    batches, loaded = runner.load_landed(require_batches(runner, as_of), as_of=as_of, cause="command")
     chosen = as_of or batches[-1]
-    loaded = runner.load([batch for batch in batches if batch <= chosen], cause="command")
     for name, why in runner.passed_over:
         out.print(f"passed over {name}: {why}", markup=False, soft_wrap=True)
     went = runner.go_all_the_way(chosen, cause="command", select=parse_selection(select) if select else None)

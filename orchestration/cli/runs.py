@@ -94,6 +94,19 @@ class Runner:
                     raise
         return len(missing)
 
+    def load_landed(self, batches: Sequence[str], *, as_of: str = "", cause: str) -> tuple[list[str], int]:
+        """Load batches up to one, then those that repeated what is corrected by that, so that they count now.
+
+        Returns:
+            the batches up to that one, sorted, and how many were loaded.
+        """
+        wanted = {batch for batch in batches if not as_of or batch <= as_of}
+        loaded = self.load(sorted(wanted), cause=cause)
+        if not loaded:
+            return sorted(wanted), 0
+        again = {batch for batch in self._changed() if not as_of or batch <= as_of}
+        return sorted(wanted | again), loaded + self.load(sorted(again), cause=cause)
+
     def go_all_the_way(self, batch_id: str, *, cause: str, select: SelectSpec | None = None) -> bool:
         """Take one batch through all stages unless that was done; says whether anything was to do.
 

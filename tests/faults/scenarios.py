@@ -91,12 +91,15 @@ class Day:
 
 
 def ingest(day: Day, step: Step) -> None:
-    """Load what has landed, in an order of the seed's; refused files are the quarantine's."""
+    """Load what has landed, in an order of the seed's; refused files are the quarantine's.
+
+    Twice, as `headrace run` does: what repeated a file that is corrected by then counts from then on.
+    """
     for name, source in step.spec.sources.items():
         prepare_raw_table(day.lake, name, source)
     files = landed_files(day.home, step.spec)
     chance(f"order {step.seed}").shuffle(files)
-    for file in files:
+    for file in (*files, *files):
         with suppress(RefusedFileError):
             load_staged(
                 day.lake,

@@ -159,3 +159,22 @@ def test_the_same_file_under_another_name_is_skipped_and_said(
     assert (first.status, second.status) == ("LOADED", "DUPLICATE")
     assert "the same content as orders_01.csv" in second.reason
     assert runner.load(["01", "02"], cause="test") == 0
+
+
+def test_what_repeated_a_file_that_is_corrected_is_loaded_by_the_same_command(
+    toy_settings: Callable[[str], Settings], shop: ProductSpec
+) -> None:
+    """A month is delivered under the name of the one before, too; once that is mended, its own rows count."""
+    settings = toy_settings("repeated")
+    drop(settings, [3])
+    folder = Home(settings).landing("shop")
+    shutil.copy(folder / "orders_03.csv", folder / "orders_02.csv")
+    runner = Runner(settings, shop)
+    assert runner.load_landed(["02", "03"], cause="test") == (["02", "03"], 2)
+    assert runner.landed_batches() == ["02"]
+    drop(settings, [2])
+    assert runner.load_landed(["02"], cause="test") == (["02", "03"], 2)
+    with runner.home.lake("shop").connect() as con:
+        rows = con.execute("select batch_id, count(*) from lake.features.shop group by all order by all").fetchall()
+    assert rows == [("02", 240), ("03", 240)]
+    assert runner.load_landed(["02", "03"], cause="test") == (["02", "03"], 0)
