@@ -16,10 +16,9 @@ from assets.definitions import (
     records_table,
     shown_errors,
 )
-from assets.features.door import labels_of, leak_gate, rows_from_the_future
+from assets.features.door import judged_rows, leak_gate, rows_from_the_future
 from assets.features.feature_set import fit_schema
 from assets.features.notify import notify
-from assets.features.read import batch_inputs
 from assets.features.row import RowEncoder
 from assets.features.statistics import null_shares
 from assets.features.validate import KIND, bless_batches
@@ -77,8 +76,8 @@ def build(spec: ProductSpec) -> dg.AssetChecksDefinition:
 
 
 def _column_results(spec: ProductSpec, lake: Lake, batch_id: str, key: dg.AssetKey) -> Iterator[dg.AssetCheckResult]:
-    inputs = batch_inputs(lake, spec, batch_id)
-    gate, leaks = leak_gate(spec, inputs, labels_of(lake, spec, batch_id, inputs))
+    inputs, labels = judged_rows(lake, spec, batch_id)
+    gate, leaks = leak_gate(spec, inputs, labels)
     yield check_result(
         key,
         "leak",

@@ -37,8 +37,8 @@ def require_features(lake: Lake, spec: ProductSpec, batch_id: str, *, where: str
             product=spec.product, where=where, expected="0 rows", found=f"{late:,} rows",
             fix="correct known_at, or the joins behind it, in the SQL of the feature table",
         )  # fmt: skip
-    inputs = batch_inputs(lake, spec, batch_id)
-    gate, _ = leak_gate(spec, inputs, labels_of(lake, spec, batch_id, inputs))
+    inputs, labels = judged_rows(lake, spec, batch_id)
+    gate, _ = leak_gate(spec, inputs, labels)
     if gate.verdict == "FAILED":
         raise HeadraceError(
             f"refused: features of batch {batch_id} know the outcome (leak)",
@@ -77,10 +77,17 @@ def rows_from_the_future(lake: Lake, spec: ProductSpec, batches: list[str]) -> i
     return int(found[0] or 0) if found else 0
 
 
-def labels_of(lake: Lake, spec: ProductSpec, batch_id: str, inputs: pl.DataFrame) -> pl.Series | None:
-    """The labels of a batch's rows in their order, null where there is none; None for a clustering."""
+def judged_rows(lake: Lake, spec: ProductSpec, batch_id: str) -> tuple[pl.DataFrame, pl.Series | None]:
+    """The rows that show what a batch's features know: its own; all of a followed table, where a batch is but changes.
+
+    Returns:
+        keys and inputs, and the labels in their order, null where there is none; None for a clustering.
+    """
+    of = None if spec.source.postgres else batch_id
+    inputs = batch_inputs(lake, spec, of)
     if spec.label is None:
-        return None
+        return inputs, None
     keys = key_columns(spec)
-    labels = batch_labels(lake, spec, batch_id).select(*keys, "label")
-    return inputs.select(keys).join(labels, on=keys, how="left", maintain_order="left", nulls_equal=True)["label"]
+    labels = batch_labels(lake, spec, of).select(*keys, "label")
+    joined = inputs.select(keys).join(labels, on=keys, how="left", maintain_order="left", nulls_equal=True)
+    return inputs, joined["label"]

@@ -13,7 +13,7 @@ import polars as pl
 from assets import ledger
 from assets.errors import HeadraceError
 from assets.lake import Lake
-from assets.naming import FEATURES, quoted, table
+from assets.naming import FEATURES, literal, quoted, table
 from assets.records import SplitManifest
 from assets.spec import ProductSpec
 from assets.tasks import NUMERIC
@@ -43,24 +43,26 @@ def listed(names: list[str] | tuple[str, ...], alias: str = "") -> str:
     return ", ".join(prefix + quoted(name) for name in names)
 
 
-def batch_inputs(lake: Lake, spec: ProductSpec, batch_id: str) -> pl.DataFrame:
-    """Keys and inputs of a batch, sorted by key; no label."""
+def batch_inputs(lake: Lake, spec: ProductSpec, batch_id: str | None) -> pl.DataFrame:
+    """Keys and inputs of a batch (None: of all), sorted by key; no label."""
     with lake.connect() as con:
         return con.execute(
-            f"select {listed(columns_of(spec))} from {table(FEATURES, spec.product)} where batch_id = ? "
-            f"order by {listed(spec.key)}",
-            [batch_id],
+            f"select {listed(columns_of(spec))} from {table(FEATURES, spec.product)} where {_is_of(batch_id)} "
+            f"order by {listed(spec.key)}"
         ).pl()
 
 
-def batch_labels(lake: Lake, spec: ProductSpec, batch_id: str) -> pl.DataFrame:
-    """Keys, `label` (null without an outcome) and `label_known_at` (null: known with the row), sorted by key."""
+def batch_labels(lake: Lake, spec: ProductSpec, batch_id: str | None) -> pl.DataFrame:
+    """Keys, `label` (null: no outcome) and `label_known_at` (null: known with the row), sorted by key; None: of all."""
     with lake.connect() as con:
         return con.execute(
             f"select {listed(key_columns(spec))}, {label_of(spec)} as label, {known_at(spec)} as label_known_at "
-            f"from {table(FEATURES, LABELS)} where batch_id = ? order by {listed(spec.key)}",
-            [batch_id],
+            f"from {table(FEATURES, LABELS)} where {_is_of(batch_id)} order by {listed(spec.key)}"
         ).pl()
+
+
+def _is_of(batch_id: str | None) -> str:
+    return "true" if batch_id is None else f"batch_id = {literal(batch_id)}"
 
 
 def label_of(spec: ProductSpec, alias: str = "") -> str:

@@ -27,7 +27,7 @@ from assets.raw.ingest import load_staged, prepare_raw_table
 from assets.raw.landing import REFERENCE_BATCH
 from assets.raw.places import LandedFile, NotWholeError, files_of, stage
 from assets.raw.postgres.batches import load_batch
-from assets.raw.quarantine import as_asset, waiting
+from assets.raw.quarantine import as_asset, how_to_mend, waiting
 from assets.raw.reader.protocol import RefusedFileError
 from assets.raw.validate import bless_batches
 from assets.records import Alert, Batch, DataValidation, Provenance
@@ -48,7 +48,7 @@ def _quarantine(spec: ProductSpec) -> dg.AssetSpec:
         key_of(spec, RAW, QUARANTINE),
         deps=[key_of(spec, RAW, *(() if name == spec.product else (name,))) for name in spec.sources],
         description=f"Rows and files that arrived and are not loaded, with their reasons: headrace quarantine "
-        f"{spec.product} lists them, headrace replay-quarantine {spec.product} loads what passes after a fix.",
+        f"{spec.product} lists them. To load them, {how_to_mend(spec)}.",
         group_name=spec.product,
         owners=[spec.owner],
         kinds={"duckdb"},
@@ -58,7 +58,7 @@ def _quarantine(spec: ProductSpec) -> dg.AssetSpec:
 def quarantine_event(lake: Lake, spec: ProductSpec) -> dg.AssetMaterialization:
     """What is in quarantine now, as the UI shows it."""
     with lake.connect() as con:
-        shown = as_asset(waiting(con, spec), spec.product)
+        shown = as_asset(waiting(con, spec), spec)
     metadata = {**shown, "by_reason": records_table(shown["by_reason"])}
     return dg.AssetMaterialization(key_of(spec, RAW, QUARANTINE), metadata=metadata)
 

@@ -193,15 +193,24 @@ def by_reason(found: Waiting) -> list[dict[str, Any]]:
     return [*sorted(rows, key=lambda row: (-row["rows"], row["source"], row["reason"])), *files]
 
 
-def as_asset(found: Waiting, product: str) -> dict[str, Any]:
-    """What the asset of a product's quarantine shows: counts, a table by reason, and the commands that go on."""
+def as_asset(found: Waiting, spec: ProductSpec) -> dict[str, Any]:
+    """What the asset of a product's quarantine shows: counts, a table by reason, and how to go on."""
     return {
         "rows_waiting": found.total_rows,
         "files_refused": len(found.files),
         "by_reason": by_reason(found),
-        "look": f"headrace quarantine {product}",
-        "replay": f"headrace replay-quarantine {product}",
+        "look": f"headrace quarantine {spec.product}",
+        "replay": how_to_mend(spec),
     }
+
+
+def how_to_mend(spec: ProductSpec) -> str:
+    """What brings rows and files out of a product's quarantine: a command, and of a followed table its own changes."""
+    replay = f"after a fix of the spec: headrace replay-quarantine {spec.product}"
+    if spec.source.postgres is None:
+        return replay
+    rows = "mend the spec or the rows, then update these rows in the database: the changes bring them again"
+    return f"{rows}; files, {replay}" if spec.references else rows
 
 
 def visible(text: str, *, one_line: bool = False) -> str:

@@ -163,10 +163,7 @@ def _source_of(spec: ProductSpec, delivery: Batch) -> SourceSpec:
         )
     if source.postgres is not None:
         raise HeadraceError(
-            "rows of a database table are not kept as a file",
-            product=spec.product,
-            where=delivery.source,
-            fix="mend the spec or the rows, then update these rows in the database: the changes bring them again",
+            "rows of a database table are not kept as a file", product=spec.product, fix=quarantine.how_to_mend(spec)
         )
     return source
 

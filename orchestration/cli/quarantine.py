@@ -167,7 +167,7 @@ def _show_all(spec: ProductSpec, found: Waiting, lines: Sequence[dict[str, Any]]
         f"In quarantine of {spec.product}: {_counted(found.total_rows, 'row')}, {_counted(len(found.files), 'file')}"
     )
     table(title, ("batch", "rows or file", "count", "reason", "what to do"), rows)
-    out.print(f"After a fix of the spec: headrace replay-quarantine {spec.product}", markup=False)
+    out.print(f"To load them, {quarantine.how_to_mend(spec)}", markup=False, soft_wrap=True)
 
 
 def _show_batch(spec: ProductSpec, found: Waiting, rows: Sequence[dict[str, Any]]) -> None:

@@ -13,12 +13,11 @@ import pytest
 
 from assets.errors import HeadraceError
 from assets.features.checks import _column_results
-from assets.features.door import labels_of, require_features, rows_from_the_future
-from assets.features.read import batch_inputs
+from assets.features.door import judged_rows, require_features, rows_from_the_future
 from assets.home import Home
 from assets.lake import Lake
 from assets.settings import Settings
-from assets.spec import ProductSpec
+from assets.spec import PostgresSpec, ProductSpec
 
 Specs = Callable[..., ProductSpec]
 START = datetime(2024, 1, 1)  # noqa: DTZ001  # the lake's times have no zone
@@ -158,8 +157,22 @@ def test_a_door_asks_the_rows_themselves(timed: Lake, spec_of: Specs, lake_of: C
 def test_labels_stand_beside_their_rows(spec_of: Specs, lake_of: Callable[[str], Lake]) -> None:
     """By key, whatever the label table's order, and null for a row that it lacks."""
     spec, lake = spec_for(spec_of, "regression"), lake_of("regression")
-    found = labels_of(lake, spec, "b1", batch_inputs(lake, spec, "b1"))
+    _, found = judged_rows(lake, spec, "b1")
     assert found is not None
     assert found[7] is None
     expected = tables("regression")["labels"].filter(pl.col("batch_id") == "b1").sort("row_number")["outcome"]
     assert found.drop_nulls().to_list() == expected.to_list()
+
+
+def test_changes_of_a_followed_table_are_judged_among_all_its_rows(
+    spec_of: Specs, lake_of: Callable[[str], Lake]
+) -> None:
+    """Regression: a few updated rows, each an unlikely sample, were called a leak and stopped the run of the sensor."""
+    spec, lake = spec_for(spec_of, "binary"), lake_of("binary")
+    source = spec.source.model_copy(update={"files": "", "postgres": PostgresSpec(table="orders")})
+    followed = spec.model_copy(update={"source": source})
+    inputs, labels = judged_rows(lake, followed, "leaking")
+    assert labels is not None
+    assert (inputs.height, labels.len(), labels.null_count()) == (2 * ROWS, 2 * ROWS, 2)
+    assert not results(spec, lake, "leaking")["leak"].passed
+    assert results(followed, lake, "leaking")["leak"].passed

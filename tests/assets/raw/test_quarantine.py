@@ -21,7 +21,7 @@ from assets.lake import Lake
 from assets.raw import quarantine
 from assets.records import Batch
 from assets.settings import Settings
-from assets.spec import ProductSpec
+from assets.spec import PostgresSpec, ProductSpec
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 MOMENTS = itertools.count()
@@ -90,13 +90,22 @@ def test_rows_are_counted_by_batch_and_reason_and_over_all_batches(lake: Lake, t
         ("2024-02", "size", "DOUBLE", 1),
     ]
     assert (found.total_rows, [item.batch_id for item in found.files]) == (4, ["2024-04"])
-    shown = quarantine.as_asset(found, "toy")
+    shown = quarantine.as_asset(found, toy)
     assert (shown["rows_waiting"], shown["files_refused"]) == (4, 1)
+    assert shown["replay"] == "after a fix of the spec: headrace replay-quarantine toy"
     assert [(row["reason"], row["rows"], row["batches"]) for row in shown["by_reason"][:2]] == [
         ("size: expected DOUBLE", 3, 2),
         ("order_id: expected a value", 1, 1),
     ]
     assert shown["by_reason"][2]["reason"].startswith("orders_2024-04.csv refused: no header")
+
+
+def test_rows_of_a_followed_table_are_mended_there(toy: ProductSpec) -> None:
+    """Regression: a command that can't load them was recommended for them."""
+    source = toy.source.model_copy(update={"files": "", "postgres": PostgresSpec(table="orders")})
+    followed = toy.model_copy(update={"source": source, "references": {}})
+    assert "headrace replay-quarantine" not in quarantine.how_to_mend(followed)
+    assert "update these rows in the database" in quarantine.how_to_mend(followed)
 
 
 def test_only_rows_of_the_delivery_that_counts_wait(lake: Lake, toy: ProductSpec) -> None:
