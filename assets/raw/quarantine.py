@@ -21,6 +21,7 @@ from assets.errors import HeadraceError
 from assets.files import flush, own_path
 from assets.lake import Lake
 from assets.naming import RAW, literal, quoted, table, version_order
+from assets.raw.postgres.mended import forget_mended
 from assets.records import Batch
 from assets.spec import ProductSpec
 
@@ -88,13 +89,15 @@ def waiting(con: duckdb.DuckDBPyConnection, spec: ProductSpec) -> Waiting:
     """What waits of a product: of the deliveries that count, and of files that no later delivery has replaced."""
     written = ledger.deliveries(con)
     deliveries = [item for item in counting(spec, written) if item.rows_quarantined]
-    _name_deliveries(con, deliveries)
+    _name_rows(con, spec, deliveries)
     found = con.execute(
-        f"""select source, batch_id, file_name, coalesce(column_name, ''), coalesce(expected, ''), count(*)
-        from {table(RAW, "quarantine")} join temp.deliveries using (source, batch_id, delivery_id)
-        group by all order by all"""
+        """select source, batch_id, file_name, coalesce(column_name, ''), coalesce(expected, ''), count(*)
+        from temp.waiting_rows group by all order by all"""
     ).fetchall()
-    return Waiting(tuple(WaitingRows(*row) for row in found), tuple(refused(spec, written)), tuple(deliveries))
+    rows = tuple(WaitingRows(*row) for row in found)
+    named = {(item.source, item.batch_id) for item in rows}
+    of_rows = tuple(item for item in deliveries if (item.source, item.batch_id) in named)
+    return Waiting(rows, tuple(refused(spec, written)), of_rows)
 
 
 def counting(spec: ProductSpec, written: Iterable[Batch]) -> list[Batch]:
@@ -155,13 +158,12 @@ def _arrivals(written: Iterable[Batch]) -> dict[tuple[str, str, str], datetime]:
     return arrived
 
 
-def rows_of(con: duckdb.DuckDBPyConnection, found: Waiting, *, limit: int) -> list[dict[str, Any]]:
+def rows_of(con: duckdb.DuckDBPyConnection, spec: ProductSpec, found: Waiting, *, limit: int) -> list[dict[str, Any]]:
     """Rows that wait, one by one, in the order of source, batch and row number; at most so many."""
-    _name_deliveries(con, found.deliveries)
+    _name_rows(con, spec, found.deliveries)
     answer = con.execute(
         f"""select source, batch_id, file_name, row_number, column_name as "column", expected, found, raw_text
-        from {table(RAW, "quarantine")} join temp.deliveries using (source, batch_id, delivery_id)
-        order by source, batch_id, row_number limit {limit}"""
+        from temp.waiting_rows order by source, batch_id, row_number limit {limit}"""
     )
     names = [item[0] for item in answer.description or []]
     return [dict(zip(names, row, strict=True)) for row in answer.fetchall()]
@@ -280,7 +282,7 @@ def _export_query(*, is_csv: bool) -> str:
         for name in _EXPORTED
     )
     return f"""select {shown} from (
-        select {rows} from {table(RAW, "quarantine")} join temp.deliveries using (source, batch_id, delivery_id)
+        select {rows} from temp.waiting_rows
         union all select {files} from temp.refused_files
     ) as waiting order by source, batch_id, kind, file_name, row_number"""
 
@@ -305,12 +307,14 @@ def _appearing(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def _name_deliveries(con: duckdb.DuckDBPyConnection, deliveries: Sequence[Batch]) -> None:
-    """Make `temp.deliveries`, so that SQL can ask for the rows of exactly these."""
+def _name_rows(con: duckdb.DuckDBPyConnection, spec: ProductSpec, deliveries: Sequence[Batch]) -> None:
+    """Make `temp.waiting_rows` of the rows of exactly these; of a followed table without those that came again."""
     con.execute(
-        """create or replace temp table deliveries as select unnest($items::struct(
+        f"""create or replace temp table waiting_rows as
+        with deliveries as (select unnest($items::struct(
             source varchar, batch_id varchar, delivery_id varchar, file_name varchar, sha256 varchar)[],
-            recursive := true)""",
+            recursive := true))
+        select * from {table(RAW, "quarantine")} join deliveries using (source, batch_id, delivery_id)""",
         {
             "items": [
                 {
@@ -324,6 +328,8 @@ def _name_deliveries(con: duckdb.DuckDBPyConnection, deliveries: Sequence[Batch]
             ]
         },
     )
+    if spec.source.postgres is not None and deliveries:
+        forget_mended(con, spec, "temp.waiting_rows")
 
 
 def _name_files(con: duckdb.DuckDBPyConnection, files: Sequence[Batch]) -> None:

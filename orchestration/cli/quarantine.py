@@ -58,7 +58,7 @@ def show_quarantine(
         found = quarantine.waiting(con, spec)
         if batch:
             found = _of_batch(spec, found, batch)
-            single = quarantine.rows_of(con, found, limit=rows)
+            single = quarantine.rows_of(con, spec, found, limit=rows)
     lines = [*_row_lines(spec, found), *(_file_line(item) for item in found.files)]
     if as_json:
         print(json.dumps({"waiting": lines, **({"rows": single} if batch else {})}, indent=2, default=str))

@@ -44,6 +44,8 @@ class Layout(Record):
     """columns that were added with a value for the rows that were there"""
     files: dict[str, tuple[int, str]]
     """of the table or each of its partitions the file, and which catalog rows describe the columns in it"""
+    key: tuple[str, ...] = ()
+    """the columns that name a row"""
 
 
 def read_layout(con: Connection, spec: ProductSpec, table: Table) -> Layout:
@@ -63,6 +65,7 @@ def read_layout(con: Connection, spec: ProductSpec, table: Table) -> Layout:
         last=max((int(item["last"]) for item in found), default=0),
         columns=columns,
         filled=tuple(sorted({str(item["name"]) for item in own if item["is_filled"]})),
+        key=table.key,
         files={oid: (file, hashlib.sha256("\n".join(of).encode()).hexdigest()) for (oid, file), of in marks.items()},
     )
 

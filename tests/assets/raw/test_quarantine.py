@@ -112,7 +112,7 @@ def test_only_rows_of_the_delivery_that_counts_wait(lake: Lake, toy: ProductSpec
     put(lake, delivery("old"), (1, "size", "DOUBLE", "x"))
     put(lake, delivery("new", version=2), (2, "size", "DOUBLE", "y"))
     with lake.connect() as con:
-        shown = quarantine.rows_of(con, quarantine.waiting(con, toy), limit=10)
+        shown = quarantine.rows_of(con, toy, quarantine.waiting(con, toy), limit=10)
     assert [(row["row_number"], row["found"]) for row in shown] == [(2, "y")]
 
 
@@ -159,7 +159,7 @@ def test_rows_are_shown_in_their_order_up_to_a_limit(lake: Lake, toy: ProductSpe
     put(lake, delivery("b", "2024-02"), (1, "size", "DOUBLE", "y"))
     with lake.connect() as con:
         found = quarantine.waiting(con, toy).of_batch("2024-01")
-        shown = quarantine.rows_of(con, found, limit=3)
+        shown = quarantine.rows_of(con, toy, found, limit=3)
     assert [row["row_number"] for row in shown] == [1, 2, 9]
     assert shown[0] == {
         "source": "toy", "batch_id": "2024-01", "file_name": "orders_2024-01.csv", "row_number": 1, "column": "size",

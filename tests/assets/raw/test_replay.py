@@ -94,7 +94,9 @@ class Shop:
     def _waiting_rows(self) -> list[dict[str, Any]]:
         with self.lake.connect() as con:
             found = quarantine.waiting(con, self.spec())
-            return [row for row in quarantine.rows_of(con, found, limit=1000) if row["source"] == self.name]
+            return [
+                row for row in quarantine.rows_of(con, self.spec(), found, limit=1000) if row["source"] == self.name
+            ]
 
     def counted(self) -> list[tuple[int, int, int, int]]:
         """Of each batch that counts: version, rows in, loaded and quarantined."""
@@ -350,7 +352,7 @@ def test_every_row_is_in_raw_or_in_quarantine_once_after_any_fixes_and_replays(
     ]
     waits = [(f"b{number}", row, value) for number, row, value in flat if value not in passes]
     with shop.lake.connect() as con:
-        found = quarantine.rows_of(con, quarantine.waiting(con, shop.spec()), limit=1000)
+        found = quarantine.rows_of(con, shop.spec(), quarantine.waiting(con, shop.spec()), limit=1000)
     assert [(r["batch_id"], r["row_number"], r["found"]) for r in found if r["source"] == shop.name] == waits
 
 

@@ -1,5 +1,6 @@
 """What waits becomes batches, each once: values, columns that change, and a server that has lost something."""
 
+import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import pytest
 from assets import ledger
 from assets.errors import HeadraceError
 from assets.home import Home
+from assets.raw import quarantine
 from assets.raw.postgres import changes as changes_module
 from assets.raw.postgres import delivery as delivery_module
 from assets.raw.postgres.batches import load_batch, waiting, waiting_batch
@@ -121,6 +123,36 @@ def test_values_that_no_column_can_hold_are_quarantined(
         ("ordered_at", "infinity"), ("size", "NaN"), ("order_id", "99999999999999999999"),
         ("ordered_at", "4713-01-01 00:00:00 BC"),
     ]  # fmt: skip
+
+
+def test_a_row_waits_in_quarantine_until_its_next_change(
+    orders: Execute, product: Product, load: Load, own_home: Home
+) -> None:
+    """Regression: what was mended in the database, as the message asks, was listed for ever."""
+    spec = product()
+    load(spec)
+
+    def waits() -> list[tuple[str, str]]:
+        with own_home.lake("toy").connect() as con:
+            found = quarantine.waiting(con, spec)
+            rows = quarantine.rows_of(con, spec, found, limit=10)
+        assert found.total_rows == len(rows)
+        assert {item.batch_id for item in found.deliveries} == {row["batch_id"] for row in rows}
+        return [(json.loads(row["raw_text"])["order_id"], row["found"]) for row in rows]
+
+    orders("update orders set size = 'NaN'")
+    load(spec)
+    assert waits() == [("1", "NaN"), ("2", "NaN"), ("3", "NaN")]
+    orders(
+        "update orders set size = 1 where order_id = 1",
+        "delete from orders where order_id = 2",
+        "update orders set size = 'infinity' where order_id = 3",
+    )
+    assert load(spec).rows_quarantined == 1
+    assert waits() == [("3", "Infinity")]
+    orders("truncate orders")
+    load(spec)
+    assert waits() == []
 
 
 def test_long_values_that_stay_are_not_lost(orders: Execute, product: Product, load: Load, own_home: Home) -> None:
