@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import duckdb
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from assets.errors import HeadraceError
 from assets.files import spill_directory
@@ -144,12 +144,16 @@ class Lake:
         """Whether the catalog is in a PostgreSQL server."""
         return self.catalog.startswith(POSTGRES)
 
-    def attach_options(self) -> dict[str, str | bool]:
+    @property
+    def _is_sqlite(self) -> bool:
+        return self.catalog.startswith("sqlite:")
+
+    def attach_options(self) -> dict[str, str | bool | int]:
         """Options of ATTACH beside READ_ONLY. In a shared catalog each product has a schema of its own.
 
         The data path is the settings' one, not the catalog's: a home that was moved is still the same lake.
         """
-        options: dict[str, str | bool] = {"DATA_PATH": self.data_path, "OVERRIDE_DATA_PATH": True}
+        options: dict[str, str | bool | int] = {"DATA_PATH": self.data_path, "OVERRIDE_DATA_PATH": True}
         if self.is_shared:
             options["METADATA_SCHEMA"] = f"headrace_{self.product}"
         return options
@@ -177,7 +181,7 @@ class Lake:
             folder.mkdir(parents=True, exist_ok=True)
         with self._told(), self.write_lock():
             self._install_extensions()
-            if self.catalog.startswith("sqlite:"):
+            if self._is_sqlite:
                 catalog = Path(self.catalog.removeprefix("sqlite:"))
                 catalog.parent.mkdir(parents=True, exist_ok=True)
                 with sqlite3.connect(catalog) as connection:
@@ -267,13 +271,28 @@ class Lake:
 
         Each use is a connection of its own (transaction, temporary tables); the engine below it is kept for the
         process, because verifying the extensions' signatures costs 0.6 CPU seconds each time they are loaded.
-        Between transactions it holds no lock on the catalog.
 
         Raises:
             HeadraceError: the server of a shared catalog doesn't answer.
         """
-        with self._told(), self._engine(read_only=read_only).cursor() as con:
-            yield con
+        with self._told():
+            engine = self._engine(read_only=read_only)
+            with self._held_open(engine), engine.cursor() as con:
+                yield con
+
+    @contextmanager
+    def _held_open(self, engine: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Keep a SQLite catalog open meanwhile: who opens or closes it while nobody else has it open locks it.
+
+        That moment is waited for here, for milliseconds; the SQLite in DuckDB's extension can only wait for seconds, so
+        its own waiting is switched off.
+        """
+        if not self._is_sqlite:
+            yield
+            return
+        with engine.cursor() as keeper:
+            self._attempts()(begin_reading, keeper)
+            yield
 
     def _engine(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         # the mark's identity: a home that was deleted and made again is another lake
@@ -299,6 +318,8 @@ class Lake:
                 con.execute(object_store().secret_sql(self.data_path))
             con.execute("set global timezone='UTC'")
             options = self.attach_options() | ({"READ_ONLY": True} if read_only else {})
+            if self._is_sqlite:
+                options["META_BUSY_TIMEOUT"] = 0  # milliseconds; see `_held_open`
             listed = ", ".join(
                 f"{name} {literal(value) if isinstance(value, str) else value}" for name, value in options.items()
             )
@@ -380,8 +401,8 @@ class Lake:
     def _attempts() -> Retrying:
         return Retrying(
             retry=retry_if_exception(is_passing),
-            wait=wait_random_exponential(multiplier=0.05, max=2),
-            stop=stop_after_attempt(12),
+            wait=wait_random_exponential(multiplier=0.01, max=0.2),
+            stop=stop_after_delay(10),
             reraise=True,
         )
 
@@ -389,6 +410,20 @@ class Lake:
         """The id of the newest snapshot: the version of the data."""
         with self.connect() as con:
             return newest_snapshot(con)
+
+
+def begin_reading(con: duckdb.DuckDBPyConnection) -> None:
+    """Begin a transaction that has seen the newest snapshot, or none.
+
+    Raises:
+        duckdb.Error: the catalog is locked, or isn't there.
+    """
+    con.execute("begin")
+    try:
+        newest_snapshot(con)
+    except duckdb.Error:
+        con.execute("rollback")
+        raise
 
 
 def newest_snapshot(con: duckdb.DuckDBPyConnection) -> int:

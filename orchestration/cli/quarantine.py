@@ -153,20 +153,23 @@ def _show_all(spec: ProductSpec, found: Waiting, lines: Sequence[dict[str, Any]]
     if not lines:
         out.print(f"Nothing of {spec.product} is in quarantine.", markup=False)
         return
+    # in one column, which wraps: names and reasons are longer than a terminal is wide
     rows = [
         (
             item["batch"],
-            f"{'file' if item['kind'] == 'file' else 'rows of'} {_shown(item['file'], 40)}",
             item["count"],
-            _shown(item["reason"], 50),
-            _shown(item["what_to_do"]),
+            f"file {_shown(item['file'])} refused: {_shown(item['reason'])}; fix: {_shown(item['what_to_do'])}"
+            if item["kind"] == "file"
+            else f"{_shown(item['reason'])}, in {_shown(item['file'])}",
         )
         for item in lines
     ]
     title = (
         f"In quarantine of {spec.product}: {_counted(found.total_rows, 'row')}, {_counted(len(found.files), 'file')}"
     )
-    table(title, ("batch", "rows or file", "count", "reason", "what to do"), rows)
+    table(title, ("batch", "count", "what waits"), rows)
+    if found.rows:
+        out.print(f"Row by row: headrace quarantine {spec.product} --batch {found.rows[0].batch_id}", markup=False)
     out.print(f"To load them, {quarantine.how_to_mend(spec)}", markup=False, soft_wrap=True)
 
 

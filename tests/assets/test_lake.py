@@ -5,13 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
 from filelock import FileLock
 
+from assets import lake as lake_module
 from assets.errors import HeadraceError
 from assets.home import Home
 from assets.lake import Lake, extension_file, has_table, is_passing, newest_snapshot
@@ -175,6 +176,48 @@ def test_a_reader_works_while_a_writer_holds_the_lock_and_sees_no_half_transacti
     assert lake.transact(work) == ((1,), (0,))
     with lake.connect() as con:
         assert con.execute("select count(*) from lake.raw.numbers where number = 55").fetchone() == (1,)
+
+
+HOLD = """
+import sqlite3, sys
+catalog = sqlite3.connect(sys.argv[1])
+catalog.execute("pragma locking_mode=exclusive")
+catalog.execute("select * from sqlite_master").fetchall()
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_a_catalog_that_another_process_has_locked_is_waited_for(
+    settings_at: Callable[..., Settings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who opens or closes a SQLite catalog while nobody else has it open locks it for a moment."""
+    lake = Home(settings_at(tmp_path / "home")).lake("held")
+    if lake.is_shared:
+        pytest.skip("a catalog in PostgreSQL isn't locked")
+    before = lake.snapshot()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, lake.catalog.removeprefix("sqlite:")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout
+    assert holder.stdout.readline() == "held\n"
+    refused: list[str] = []
+    begin = lake_module.begin_reading
+
+    def noted(con: duckdb.DuckDBPyConnection) -> None:
+        try:
+            begin(con)
+        except duckdb.Error as error:
+            refused.append(str(error))
+            if len(refused) == 2:
+                holder.communicate("let go\n")
+            raise
+
+    monkeypatch.setattr(lake_module, "begin_reading", noted)
+    assert lake.snapshot() == before
+    assert len(refused) >= 2
+    assert all("database is locked" in text for text in refused)
 
 
 def test_a_writer_that_waits_too_long_says_who_is_in_the_way(lake: Lake) -> None:

@@ -68,8 +68,9 @@ def test_what_waits_is_listed_by_batch_and_reason_with_what_to_do(waiting: Home,
     show_quarantine(waiting.settings, toy)
     said = told(capsys.readouterr().out)
     assert "In quarantine of toy: 2 rows, 1 file" in said
-    assert "2024-01 rows of orders_2024-01.csv 2 size: expected DOUBLE headrace quarantine toy --batch 2024-01" in said
-    assert "2024-02 file orders_2024-02.csv 1" in said
+    assert "2024-01 2 size: expected DOUBLE, in orders_2024-01.csv" in said
+    assert "2024-02 1 file orders_2024-02.csv refused: " in said
+    assert "Row by row: headrace quarantine toy --batch 2024-01" in said
     assert "headrace replay-quarantine toy" in said
     show_quarantine(waiting.settings, toy, as_json=True)
     rows, file = json.loads(capsys.readouterr().out)["waiting"]
